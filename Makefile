@@ -1,0 +1,34 @@
+# setup: the virtual environment; demo: one story, five minutes; test; check: lint, types, imports.
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: setup demo test check train-default bench-default clean
+
+setup: .venv/.ready
+
+.venv/.ready: pyproject.toml requirements.lock
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable ".[dev]"
+	touch $@
+
+demo: setup
+	$(BIN)/python -m benchmarks.demo --out demo-out
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+train-default: setup
+	$(BIN)/python -m acclimate.model.pretrain
+
+bench-default: setup
+	$(BIN)/python -m benchmarks.default --out benchmarks/results
+
+clean:
+	rm -rf .venv demo-out build

@@ -1,0 +1,243 @@
+"""The whole configuration: typed, frozen, read once; every problem is reported together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import yaml
+
+from acclimate.errors import ConfigError
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """Where frames come from. `policy` auto = newest for live sources, every for files."""
+
+    url: str = "world:"
+    policy: Literal["auto", "newest", "every"] = "auto"
+    reconnect_seconds: float = 1.0
+    stale_seconds: float = 20.0
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Base weights (None = embedded default) and vocabulary (packaged name or file)."""
+
+    weights: str | None = None
+    vocabulary: str = "world"
+
+
+@dataclass(frozen=True)
+class ServingConfig:
+    """Engine size (H, W) in pixels, its threads and provider, and what is written out."""
+
+    size: tuple[int, int] = (160, 224)
+    threads: int = 2
+    provider: Literal["auto", "cpu", "cuda"] = "auto"
+    overlay_video: bool = True
+    label_png: bool = False
+    latest_hz: float = 2.0
+
+
+@dataclass(frozen=True)
+class BufferConfig:
+    """Bounds of the frame buffer; `novelty` is a cosine distance of embeddings."""
+
+    max_entries: int = 256
+    max_mb: float = 64.0
+    novelty: float = 0.0005
+    heldout_share: float = 0.2
+
+
+@dataclass(frozen=True)
+class DriftConfig:
+    """Drift is a distance in units of the reference's own spread."""
+
+    reference_frames: int = 60
+    threshold: float = 2.5
+    smoothing_frames: int = 10
+    recall_ratio: float = 0.6
+
+
+@dataclass(frozen=True)
+class AdaptConfig:
+    """One VocAlign round. `hood` holds polygons of (x, y) in 0..1 that leave loss and statistics."""
+
+    enabled: bool = True
+    steps: int = 60
+    batch: int = 2
+    lr: float = 1e-3
+    rank: int = 4
+    alpha: float = 4.0
+    blocks: int = 4
+    top_k: int = 0
+    tau: float = 0.5
+    weighting: Literal["none", "q_image", "q_batch", "pixel"] = "q_image"
+    mask_ratio: float = 0.2
+    mask_block: int = 16
+    jitter: float = 0.2
+    ema: float = 0.999
+    min_frames: int = 24
+    newest: int = 64
+    hood: tuple[tuple[Point, ...], ...] = ()
+    deadline_s: float = 60.0
+    memory_mb: float = 3000.0
+    cooldown_s: float = 5.0
+    threads: int = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """Bounds a candidate must keep on held-out frames (shares 0..1, JS divergence in bits)."""
+
+    min_pseudo_miou: float = 0.45
+    min_agreement: float = 0.85
+    max_histogram_js: float = 0.05
+    min_class_recall: float = 0.1
+    labelled_dir: str | None = None
+    max_labelled_drop: float = 1.0
+
+
+@dataclass(frozen=True)
+class ProbationConfig:
+    """What is watched, label-free, after a swap; lengths in frames."""
+
+    frames: int = 60
+    before_frames: int = 60
+    min_frames: int = 10
+    max_histogram_js: float = 0.15
+    max_confidence_drop: float = 0.15
+
+
+@dataclass(frozen=True)
+class DaemonConfig:
+    """HTTP address (port 0 = any free one), stop deadline and restart budget."""
+
+    http_host: str = "127.0.0.1"
+    http_port: int = 9109
+    stop_timeout_s: float = 10.0
+    max_restarts: int = 5
+    restart_window_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything, given out in slices."""
+
+    source: SourceConfig = field(default_factory=SourceConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    serving: ServingConfig = field(default_factory=ServingConfig)
+    buffer: BufferConfig = field(default_factory=BufferConfig)
+    drift: DriftConfig = field(default_factory=DriftConfig)
+    adapt: AdaptConfig = field(default_factory=AdaptConfig)
+    gate: GateConfig = field(default_factory=GateConfig)
+    probation: ProbationConfig = field(default_factory=ProbationConfig)
+    daemon: DaemonConfig = field(default_factory=DaemonConfig)
+
+
+_SHARES = {
+    "heldout_share", "tau", "mask_ratio", "ema", "min_pseudo_miou", "min_agreement",
+    "max_histogram_js", "min_class_recall", "max_confidence_drop", "recall_ratio",
+}  # fmt: skip
+_MAY_BE_ZERO = {"top_k", "seed", "http_port", "latest_hz", "cooldown_s", "jitter", "novelty"}
+
+
+def load_config(path: Path) -> Config:
+    """Read a YAML file; raises ConfigError with every problem in it."""
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"cannot read {path}: {error}"]) from error
+    except yaml.YAMLError as error:
+        raise ConfigError([f"{path} is not YAML: {error}"]) from error
+    return parse_config(raw if raw is not None else {})
+
+
+def parse_config(raw: object) -> Config:
+    """A mapping (YAML or JSON) -> Config; raises ConfigError with every problem in it."""
+    problems: list[str] = []
+    config = _read(Config, raw, "", problems)
+    if problems:
+        raise ConfigError(problems)
+    assert isinstance(config, Config)
+    return config
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """JSON-ready form, read back by `parse_config`."""
+    return asdict(config)
+
+
+def _read(kind: type, raw: object, path: str, problems: list[str]) -> object:
+    if not isinstance(raw, Mapping):
+        problems.append(f"{path or 'the configuration'} must be a mapping, not {raw!r}")
+        return None
+    hints = get_type_hints(kind)
+    for key in raw.keys() - hints.keys():
+        problems.append(f"{_join(path, str(key))}: unknown key; known: {', '.join(sorted(hints))}")
+    values = {}
+    for item in fields(kind):
+        if item.name in raw:
+            where = _join(path, item.name)
+            values[item.name] = _value(hints[item.name], raw[item.name], where, problems)
+    return None if problems else kind(**values)
+
+
+def _value(kind: Any, raw: object, path: str, problems: list[str]) -> object:
+    if is_dataclass(kind) and isinstance(kind, type):
+        return _read(kind, raw, path, problems)
+    origin, options = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        if raw not in options:
+            problems.append(f"{path}: {raw!r} is not one of {', '.join(map(str, options))}")
+        return raw
+    if origin is tuple:
+        return _sequence(options, raw, path, problems)
+    if type(None) in options:
+        if raw is None:
+            return None
+        kind = options[0]
+    return _scalar(kind, raw, path, problems)
+
+
+def _sequence(options: Any, raw: object, path: str, problems: list[str]) -> object:
+    if not isinstance(raw, list | tuple):
+        problems.append(f"{path}: expected a list, not {raw!r}")
+        return ()
+    kinds = [options[0]] * len(raw) if options[-1] is Ellipsis else list(options)
+    if len(kinds) != len(raw):
+        problems.append(f"{path}: expected {len(kinds)} values, not {len(raw)}")
+        return ()
+    pairs = zip(kinds, raw, strict=True)
+    return tuple(_value(k, v, f"{path}[{i}]", problems) for i, (k, v) in enumerate(pairs))
+
+
+def _scalar(kind: type, raw: object, path: str, problems: list[str]) -> object:
+    if kind is float and isinstance(raw, int) and not isinstance(raw, bool):
+        raw = float(raw)
+    if not isinstance(raw, kind) or (isinstance(raw, bool) and kind is not bool):
+        problems.append(f"{path}: expected {kind.__name__}, not {raw!r}")
+        return raw
+    if isinstance(raw, int | float) and kind is not bool:
+        _check_range(raw, path, problems)
+    return raw
+
+
+def _check_range(number: float, path: str, problems: list[str]) -> None:
+    name = path.rsplit(".", 1)[-1]
+    if number != number or number in (float("inf"), float("-inf")):
+        problems.append(f"{path}: must be a finite number")
+    elif name in _SHARES and not 0 <= number <= 1:
+        problems.append(f"{path}: {number} is not a share between 0 and 1")
+    elif number < 0 or (number == 0 and name not in _MAY_BE_ZERO | _SHARES and "[" not in name):
+        problems.append(f"{path}: {number} must be greater than 0")
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key

@@ -1,0 +1,69 @@
+"""The served graph: frame, texts and adapted projections in; labels and signals out."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from acclimate.model.catseg import CATSeg
+from acclimate.model.inference import class_probabilities
+from acclimate.model.projections import projection_names
+
+OUTPUTS = ("labels", "confidence", "histogram", "embedding")
+
+
+class ServingGraph(nn.Module):
+    """What the engine computes for one frame.
+
+    `forward` takes frame (H,W,3) uint8, text (S,C), string_to_class (S,T) and the projection
+    weights in `projection_names` order. It returns labels (H,W) uint8, confidence (3,) = mean
+    top probability, share of pixels at 0.5 or more, mean entropy / ln T; histogram (T,) of the
+    labels; embedding (2W,) from frozen layers only, so that an adapter cannot move its own index.
+    """
+
+    def __init__(self, network: CATSeg, blocks: int) -> None:
+        super().__init__()
+        self.network = network
+        self.names = tuple(projection_names(blocks).values())
+
+    def forward(
+        self, frame: Tensor, text: Tensor, string_to_class: Tensor, *weights: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """See the class."""
+        image = frame.permute(2, 0, 1)[None].float()
+        adapted = dict(zip(self.names, weights, strict=True))
+        logits, tokens = functional_call(
+            _Logits(self.network), {f"network.{k}": v for k, v in adapted.items()}, (image, text)
+        )
+        probability = class_probabilities(logits, string_to_class, (frame.shape[0], frame.shape[1]))
+        return (*_summary(probability[0]), appearance_embedding(tokens)[0])
+
+
+class _Logits(nn.Module):
+    def __init__(self, network: CATSeg) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.network.features(self.network.preprocess(image))
+        return self.network.decode(features, text[:, None]), features.tokens
+
+
+def appearance_embedding(tokens: Tensor) -> Tensor:
+    """Tokens before block 0 (B,1+hw,W) -> mean and spread over patches (B,2W), L2-normalised."""
+    patches = tokens[:, 1:]
+    spread = ((patches - patches.mean(1, keepdim=True)) ** 2).mean(1).sqrt()
+    return F.normalize(torch.cat([patches.mean(1), spread], -1), dim=-1)
+
+
+def _summary(probability: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Probability (T,H,W) -> labels, confidence, histogram."""
+    top, labels = probability.max(0)
+    classes = probability.shape[0]
+    entropy = -(probability * (probability + 1e-9).log()).sum(0).mean()
+    entropy = entropy / torch.log(torch.tensor(float(classes)))
+    confidence = torch.stack([top.mean(), (top >= 0.5).float().mean(), entropy])
+    one_hot = labels[None] == torch.arange(classes)[:, None, None]
+    return labels.to(torch.uint8), confidence, one_hot.float().mean((1, 2))

@@ -1,0 +1,103 @@
+"""torch -> one ONNX file per base model and resolution, checked against torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from acclimate.errors import ParityError
+from acclimate.export.graph import OUTPUTS, ServingGraph
+from acclimate.model.load import BaseModel
+from acclimate.model.projections import merged_projections
+
+TOLERANCE = 1e-3
+AGREEMENT = 0.999
+
+
+def export_engine(
+    base: BaseModel, out: Path, size: tuple[int, int], text: Tensor, string_to_class: Tensor,
+    blocks: int, probes: Sequence[NDArray[np.uint8]],
+) -> dict[str, Any]:  # fmt: skip
+    """Write model.onnx and engine.json into `out`; the number of strings stays free.
+
+    text (S,C), string_to_class (S,T), probes frames (H,W,3) uint8 for the parity check.
+    Returns engine.json's content; raises ParityError if the file does not match torch.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    graph = ServingGraph(base.network, blocks).eval()
+    weights = merged_projections(base.network, blocks)
+    inputs = (text, string_to_class, *weights.values())
+    frame = torch.zeros(*size, 3, dtype=torch.uint8)
+    path = out / "model.onnx"
+    _write_onnx(graph, (frame, *inputs), path, ["frame", "text", "string_to_class", *weights])
+    parity = _parity(graph, path, inputs, probes)
+    info = {
+        "base_digest": base.digest,
+        "size": list(size),
+        "strings": -1,
+        "classes": string_to_class.shape[1],
+        "template": base.template,
+        "inputs": _input_table(text, string_to_class, weights),
+        "parity": parity,
+        "onnx_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+    (out / "engine.json").write_text(json.dumps(info, indent=1) + "\n")
+    return info
+
+
+def _write_onnx(
+    graph: ServingGraph, arguments: tuple[Tensor, ...], path: Path, names: list[str]
+) -> None:
+    strings = torch.export.Dim("strings", min=2, max=256)
+    weights = tuple({} for _ in range(len(arguments) - 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            graph, arguments, dynamo=True, verbose=False, input_names=names,
+            output_names=list(OUTPUTS),
+            dynamic_shapes=({}, {0: strings}, {0: strings}, weights),
+        )  # fmt: skip
+        assert program is not None
+        program.save(str(path))
+
+
+def _parity(
+    graph: ServingGraph, path: Path, inputs: tuple[Tensor, ...],
+    probes: Sequence[NDArray[np.uint8]],
+) -> dict[str, float]:  # fmt: skip
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [i.name for i in session.get_inputs()]
+    worst, agree = 0.0, []
+    for probe in probes:
+        arguments = (torch.from_numpy(probe.copy()), *inputs)
+        with torch.inference_mode():
+            expected = [t.numpy() for t in graph(*arguments)]
+        feed = {name: t.numpy() for name, t in zip(names, arguments, strict=True)}
+        got = session.run(None, feed)
+        agree.append(float((got[0] == expected[0]).mean()))
+        pairs = zip(got[1:], expected[1:], strict=True)
+        worst = max(worst, *(float(np.abs(a - b).max()) for a, b in pairs))
+    agreement = min(agree)
+    if worst > TOLERANCE or agreement < AGREEMENT:
+        raise ParityError(max(worst, 1 - agreement), TOLERANCE)
+    return {"max_abs": worst, "label_agreement": agreement, "tolerance": TOLERANCE}
+
+
+def _input_table(
+    text: Tensor, string_to_class: Tensor, weights: dict[str, Tensor]
+) -> dict[str, Any]:
+    table: dict[str, Any] = {
+        "text": [[-1, text.shape[1]], "float32"],
+        "string_to_class": [[-1, string_to_class.shape[1]], "float32"],
+    }
+    return table | {name: [list(w.shape), "float32"] for name, w in weights.items()}
