@@ -66,7 +66,7 @@ class DriftConfig:
 
 @dataclass(frozen=True)
 class AdaptConfig:
-    """One VocAlign round. `hood` holds polygons of (x, y) in 0..1 that leave loss and statistics."""
+    """One VocAlign round; `hood`: polygons of (x, y) in 0..1 that nothing is learned from."""
 
     enabled: bool = True
     steps: int = 60
@@ -82,6 +82,9 @@ class AdaptConfig:
     mask_block: int = 16
     jitter: float = 0.2
     ema: float = 0.999
+    ema_warmup: bool = False
+    ignore_pruned: bool = True
+    balance: float = 0.5
     min_frames: int = 24
     newest: int = 64
     hood: tuple[tuple[Point, ...], ...] = ()
@@ -145,7 +148,16 @@ _SHARES = {
     "heldout_share", "tau", "mask_ratio", "ema", "min_pseudo_miou", "min_agreement",
     "max_histogram_js", "min_class_recall", "max_confidence_drop", "recall_ratio",
 }  # fmt: skip
-_MAY_BE_ZERO = {"top_k", "seed", "http_port", "latest_hz", "cooldown_s", "jitter", "novelty"}
+_MAY_BE_ZERO = {
+    "top_k",
+    "balance",
+    "seed",
+    "http_port",
+    "latest_hz",
+    "cooldown_s",
+    "jitter",
+    "novelty",
+}
 
 
 def load_config(path: Path) -> Config:

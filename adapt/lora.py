@@ -1,0 +1,70 @@
+"""The adapter: LoRA on q, k and v of the first blocks of both towers, kept by PEFT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from acclimate.errors import CorruptBundle, IncompatibleBundle
+from acclimate.model.catseg import CATSeg
+
+_TARGET = r"clip\.(visual|text)\.resblocks\.({blocks})\.attn\.[qkv]_proj"
+
+
+def new_adapter(network: CATSeg, rank: int, alpha: float, blocks: int) -> PeftModel:
+    """Wrap `network` with a zero LoRA (scale alpha/sqrt(rank), as VocAlign's released code)."""
+    target = _TARGET.replace("{blocks}", "|".join(str(i) for i in range(blocks)))
+    config = LoraConfig(
+        r=rank, lora_alpha=alpha, target_modules=target, use_rslora=True, lora_dropout=0.0
+    )
+    return get_peft_model(network, config)
+
+
+def load_adapter(network: CATSeg, folder: Path) -> PeftModel:
+    """Wrap `network` with a stored PEFT adapter, trainable; raises BundleError kinds."""
+    if not (folder / "adapter_config.json").is_file():
+        raise CorruptBundle(f"{folder} holds no adapter_config.json; restore the adapter folder")
+    try:
+        return PeftModel.from_pretrained(network, str(folder), is_trainable=True)
+    except (OSError, SafetensorError) as error:
+        raise CorruptBundle(f"adapter {folder} is unreadable: {error}") from error
+    except (ValueError, RuntimeError, KeyError) as error:
+        raise IncompatibleBundle(f"adapter {folder} does not fit this base: {error}") from error
+
+
+def lora_tensors(model: PeftModel) -> dict[str, Tensor]:
+    """The trainable tensors by name (views, fp32)."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def network_of(model: PeftModel) -> CATSeg:
+    """The wrapped network itself."""
+    network = model.base_model.model
+    assert isinstance(network, CATSeg)
+    return network
+
+
+def save_adapter(model: PeftModel, folder: Path) -> None:
+    """Write PEFT's two files."""
+    model.save_pretrained(str(folder), safe_serialization=True)
+    (folder / "README.md").unlink(missing_ok=True)
+
+
+def copy_tensors(model: PeftModel, folder: Path) -> None:
+    """Give `model` the values of a stored adapter; raises BundleError kinds as `load_adapter`."""
+    path = folder / "adapter_model.safetensors"
+    try:
+        stored = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CorruptBundle(f"adapter {path} is unreadable: {error}") from error
+    own = {name.replace(".default.", "."): p for name, p in lora_tensors(model).items()}
+    if {n: v.shape for n, v in stored.items()} != {n: p.shape for n, p in own.items()}:
+        raise IncompatibleBundle(f"adapter {path} does not fit this base, rank or blocks")
+    with torch.no_grad():
+        for name, value in stored.items():
+            own[name].copy_(value)

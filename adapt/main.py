@@ -1,0 +1,194 @@
+"""One round = one process: load the accepted adapter, train, validate, leave a candidate, go.
+
+    python -m acclimate.adapt.main --round round.json
+
+Speaks JSON lines on stdout: `progress`, then one `verdict` (exit 0), or `error` (exit 75 when the
+buffer holds too little, 1 otherwise). Nothing but the round's `out_dir` is ever written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from peft import PeftModel
+
+from acclimate.adapt.lora import (
+    copy_tensors,
+    load_adapter,
+    network_of,
+    new_adapter,
+    save_adapter,
+)
+from acclimate.adapt.round import Round, read_round
+from acclimate.adapt.train import Trained, Words, train_round
+from acclimate.adapt.validate import Reference, Verdict, judge, reference
+from acclimate.configs.vocabulary import load_vocabulary
+from acclimate.errors import AcclimateError, NotEnoughData
+from acclimate.model.load import BaseModel, load_base
+from acclimate.model.projections import merged_projections
+from acclimate.runtime.buffer import Entry, FrameBuffer
+from acclimate.runtime.bundle import ADAPTER, Arrays, Bundle, load_bundle, write_bundle
+from acclimate.runtime.durable import fresh_folder
+from acclimate.runtime.engine import Engine
+from acclimate.runtime.evaluate import labelled_miou
+
+HELDOUT, MIN_HELDOUT, PROBES = 12, 4, 4
+NO_DATA = 75
+
+
+def run(task: Round) -> Verdict:
+    """The round, from the accepted bundle to a verdict and, if accepted, a candidate."""
+    settings = task.config.adapt
+    torch.set_num_threads(settings.threads)
+    engine = Engine(task.engine_dir, settings.threads, task.config.serving.provider)
+    accepted = load_bundle(task.parent_dir, engine.info)
+    buffer = FrameBuffer(task.buffer_dir, task.config.buffer)
+    training, heldout = _choose(task, buffer)
+
+    base = load_base(Path(task.config.model.weights) if task.config.model.weights else None)
+    words = Words(base, load_vocabulary(task.config.model.vocabulary))
+    model = _accepted_model(base, task)
+    against = reference(model, words, heldout)
+    trained = _train(task, model, words, [buffer.load(entry) for entry in training])
+    candidate = _candidate(task, accepted, engine, model, words, heldout)
+    verdict = _judge(task, engine, accepted, candidate, heldout, against)
+    if verdict.accepted:
+        _leave(task, candidate, model, trained, training, verdict)
+    return verdict
+
+
+def _choose(task: Round, buffer: FrameBuffer) -> tuple[list[Entry], list[NDArray[np.uint8]]]:
+    training = buffer.training(task.config.adapt.newest)
+    heldout = buffer.heldout(HELDOUT)
+    if len(training) < task.config.adapt.min_frames or len(heldout) < MIN_HELDOUT:
+        raise NotEnoughData(
+            f"buffer {task.buffer_dir} has {len(training)} frames to train on and {len(heldout)} "
+            f"held out; a round needs {task.config.adapt.min_frames} and {MIN_HELDOUT}: drive on"
+        )
+    return training, [buffer.load(entry) for entry in heldout]
+
+
+def _accepted_model(base: BaseModel, task: Round) -> PeftModel:
+    folder, settings = task.parent_dir / ADAPTER, task.config.adapt
+    if folder.is_dir():
+        return load_adapter(base.network, folder)
+    return new_adapter(base.network, settings.rank, settings.alpha, settings.blocks)
+
+
+def _train(task: Round, model: PeftModel, words: Words, frames: list[NDArray[np.uint8]]) -> Trained:
+    """Train, or in mode "validate" take the given adapter's tensors as they are."""
+    if task.mode == "validate" and task.adapter_dir is not None:
+        copy_tensors(model, task.adapter_dir)
+        return Trained(0, (), 0.0)
+
+    def progress(step: int, loss: float) -> None:
+        say({"event": "progress", "step": step, "steps": task.config.adapt.steps, "loss": loss})
+
+    return train_round(model, words, frames, task.config.adapt, task.seed, progress)
+
+
+@torch.no_grad()
+def _candidate(
+    task: Round, accepted: Bundle, engine: Engine, model: PeftModel, words: Words,
+    heldout: list[NDArray[np.uint8]],
+) -> Bundle:  # fmt: skip
+    """The bundle as the engine will take it, with what it says of the probe frames."""
+    blocks = sum(name.endswith("q_proj.weight") for name in engine.info.inputs)
+    tensors = merged_projections(network_of(model), blocks)
+    inputs: Arrays = {name: value.numpy() for name, value in tensors.items()}
+    inputs |= {"text": words.embed()[:, 0].numpy(), "string_to_class": words.owner.numpy()}
+    manifest = {
+        "id": task.id, "parent": accepted.id, "sequence": task.sequence, "kind": "adapter",
+        "base_digest": engine.info.base_digest,
+    }  # fmt: skip
+    probes = np.stack(heldout[:PROBES])
+    bundle = Bundle(task.id, manifest, inputs, probes, np.empty(0, np.uint8))
+    labels = np.stack([engine.infer(frame, bundle).labels for frame in probes])
+    return Bundle(task.id, manifest, inputs, probes, labels)
+
+
+def _judge(
+    task: Round, engine: Engine, accepted: Bundle, candidate: Bundle,
+    heldout: list[NDArray[np.uint8]], against: Reference,
+) -> Verdict:  # fmt: skip
+    if not all(np.isfinite(value).all() for value in candidate.inputs.values()):
+        return Verdict(False, ("the adapter holds NaN or infinity",), {})
+    before, after = (
+        np.stack([engine.infer(frame, bundle).labels for frame in heldout])
+        for bundle in (accepted, candidate)
+    )
+    labelled = None
+    if folder := task.config.gate.labelled_dir:
+        labelled = (
+            labelled_miou(engine, accepted, Path(folder)),
+            labelled_miou(engine, candidate, Path(folder)),
+        )
+    return judge(before, after, against, task.config.gate, engine.info.classes, labelled)
+
+
+def _leave(
+    task: Round, candidate: Bundle, model: PeftModel, trained: Trained, training: list[Entry],
+    verdict: Verdict,
+) -> None:  # fmt: skip
+    """Write the candidate's folder, whole or not at all."""
+    folder = fresh_folder(task.out_dir.with_name(task.out_dir.name + ".adapter"))
+    save_adapter(model, folder)
+    manifest = candidate.manifest | {
+        "created": time.time(),
+        "training": trained.to_dict() | {"frames": [e.path.stem for e in training]},
+        "verdict": verdict.to_dict(),
+        "condition": condition([entry.embedding for entry in training]),
+    }
+    write_bundle(
+        task.out_dir, manifest, candidate.inputs, candidate.probe_frames, candidate.probe_labels,
+        folder,
+    )  # fmt: skip
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+
+
+def condition(embeddings: list[NDArray[np.float32]]) -> dict[str, Any]:
+    """Where and how widely a set of frames lies: {"mean": (D,), "spread": mean distance}."""
+    stacked = np.stack(embeddings)
+    mean = stacked.mean(0)
+    spread = float(np.linalg.norm(stacked - mean, axis=1).mean())
+    return {"mean": mean.tolist(), "spread": spread}
+
+
+def say(message: dict[str, Any]) -> None:
+    """One JSON line to the daemon."""
+    print(json.dumps(message), flush=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Process entry; see the module."""
+    parser = argparse.ArgumentParser(description="Run one adaptation round.")
+    parser.add_argument("--round", type=Path, required=True, help="round.json of the daemon")
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    try:
+        task = read_round(options.round)
+        verdict = run(task)
+    except NotEnoughData as error:
+        say({"event": "error", "message": str(error)})
+        return NO_DATA
+    except (AcclimateError, OSError) as error:
+        say({"event": "error", "message": str(error)})
+        return 1
+    where = str(task.out_dir) if verdict.accepted else None
+    say({"event": "verdict", **verdict.to_dict(), "candidate": where})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

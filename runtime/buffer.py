@@ -1,0 +1,142 @@
+"""The frames worth learning from, on disk: bounded, novel, balanced, durable.
+
+One `.npz` an entry, named SEQUENCE-HASH: the frame as PNG, its class shares, its embedding.
+A file exists whole or not at all; one that cannot be read is removed and counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import time
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from acclimate.configs.schema import BufferConfig
+from acclimate.errors import SourceError
+from acclimate.runtime.durable import write_atomic
+
+RECENT = 64
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One stored frame; `histogram` (T,) class shares, `embedding` (D,) float32."""
+
+    path: Path
+    sequence: int
+    heldout: bool
+    histogram: NDArray[np.float32]
+    embedding: NDArray[np.float32]
+    bytes: int
+
+
+class FrameBuffer:
+    """Admits by novelty, holds out by hash, evicts what its classes have most of."""
+
+    def __init__(self, folder: Path, config: BufferConfig) -> None:
+        """Open or create; torn and unreadable entries are removed and counted in `removed`."""
+        self.folder, self.config = folder, config
+        self.offered = self.admitted = self.removed = 0
+        folder.mkdir(parents=True, exist_ok=True)
+        for torn in folder.glob("*.tmp"):
+            torn.unlink()
+        found = (self._read(path) for path in sorted(folder.glob("*.npz")))
+        self.entries = [entry for entry in found if entry is not None]
+        self._next = 1 + max((entry.sequence for entry in self.entries), default=0)
+
+    @property
+    def bytes(self) -> int:
+        """Size of all entries on disk."""
+        return sum(entry.bytes for entry in self.entries)
+
+    def offer(
+        self, frame: NDArray[np.uint8], histogram: NDArray[np.float32],
+        embedding: NDArray[np.float32],
+    ) -> bool:  # fmt: skip
+        """Keep the frame if it is new enough; raises OSError when the disk refuses."""
+        self.offered += 1
+        if self._distance(embedding) < self.config.novelty:
+            return False
+        digest = hashlib.sha256(frame.tobytes()).hexdigest()
+        path = self.folder / f"{self._next:010d}-{digest[:16]}.npz"
+        write_atomic(path, _encode(frame, histogram, embedding))
+        size = path.stat().st_size
+        heldout = self._is_heldout(path)
+        self.entries.append(Entry(path, self._next, heldout, histogram, embedding, size))
+        self._next += 1
+        self.admitted += 1
+        self._evict()
+        return True
+
+    def training(self, newest: int) -> list[Entry]:
+        """The newest entries a round may learn from."""
+        return [entry for entry in self.entries if not entry.heldout][-newest:]
+
+    def heldout(self, newest: int) -> list[Entry]:
+        """The newest entries a round is judged on; never trained on."""
+        return [entry for entry in self.entries if entry.heldout][-newest:]
+
+    def load(self, entry: Entry) -> NDArray[np.uint8]:
+        """The frame (H,W,3) RGB; raises SourceError if the file went bad."""
+        try:
+            with np.load(entry.path) as stored:
+                frame = cv2.imdecode(stored["png"], cv2.IMREAD_COLOR)
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise SourceError(f"buffered frame {entry.path} is unreadable: {error}") from error
+        if frame is None:
+            raise SourceError(f"buffered frame {entry.path} holds no image")
+        return cast("NDArray[np.uint8]", cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+
+    def _distance(self, embedding: NDArray[np.float32]) -> float:
+        recent = self.entries[-RECENT:]
+        if not recent:
+            return 2.0
+        stored = np.stack([entry.embedding for entry in recent])
+        return float(1 - (stored @ embedding).max())
+
+    def _is_heldout(self, path: Path) -> bool:
+        share = int(path.stem.split("-")[1][:8], 16) / 0xFFFFFFFF
+        return share < self.config.heldout_share
+
+    def _evict(self) -> None:
+        limit = self.config.max_mb * 2**20
+        while len(self.entries) > self.config.max_entries or self.bytes > limit:
+            victim = self._most_redundant()
+            self.entries.remove(victim)
+            victim.path.unlink(missing_ok=True)
+
+    def _most_redundant(self) -> Entry:
+        """Among the older half, the frame whose classes the buffer has most of."""
+        old = self.entries[: max(1, len(self.entries) // 2)]
+        mean = np.mean([entry.histogram > 0.001 for entry in self.entries], 0)
+        rarity = [float(((e.histogram > 0.001) / np.maximum(mean, 1e-6)).sum()) for e in old]
+        return old[int(np.argmin(rarity))]
+
+    def _read(self, path: Path) -> Entry | None:
+        try:
+            sequence = int(path.stem.split("-")[0])
+            with np.load(path) as stored:
+                histogram, embedding = stored["histogram"], stored["embedding"]
+                stored["png"]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            path.unlink(missing_ok=True)
+            self.removed += 1
+            return None
+        size = path.stat().st_size
+        return Entry(path, sequence, self._is_heldout(path), histogram, embedding, size)
+
+
+def _encode(
+    frame: NDArray[np.uint8], histogram: NDArray[np.float32], embedding: NDArray[np.float32]
+) -> bytes:
+    _, png = cv2.imencode(".png", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    file = io.BytesIO()
+    np.savez(file, png=png, histogram=histogram, embedding=embedding, time=np.array(time.time()))
+    return file.getvalue()

@@ -1,0 +1,118 @@
+"""A bundle: everything the engine takes besides the frame, with the story of how it was made.
+
+inputs.safetensors   every engine input except `frame`
+probe.safetensors    frames (N,H,W,3) and the labels (N,H,W) the maker saw on them
+adapter/             the LoRA in PEFT's own format; absent for the base
+manifest.json        who, from whom, gate report, condition, sha256 of every file; written last
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from acclimate.errors import CorruptBundle, IncompatibleBundle
+from acclimate.runtime.durable import commit_folder, fresh_folder, sha256
+from acclimate.runtime.engine import EngineInfo
+
+Arrays = dict[str, NDArray[Any]]
+MANIFEST, INPUTS, PROBE, ADAPTER = (
+    "manifest.json", "inputs.safetensors", "probe.safetensors", "adapter",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle in memory."""
+
+    id: str
+    manifest: dict[str, Any]
+    inputs: Arrays
+    probe_frames: NDArray[np.uint8]
+    probe_labels: NDArray[np.uint8]
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a bundle folder; raises CorruptBundle."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError) as error:
+        raise CorruptBundle(f"{folder} has no readable manifest: {error}") from error
+    if not isinstance(manifest, dict) or not {"id", "files", "base_digest"} <= manifest.keys():
+        raise CorruptBundle(f"{folder / MANIFEST} lacks id, files or base_digest")
+    return manifest
+
+
+def load_bundle(folder: Path, engine: EngineInfo) -> Bundle:
+    """Read and verify a bundle for `engine`.
+
+    Raises CorruptBundle (missing, altered, torn or non-finite content) or IncompatibleBundle
+    (another base, other shapes); both name the file.
+    """
+    manifest = read_manifest(folder)
+    for name, digest in manifest["files"].items():
+        path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise CorruptBundle(f"{folder / MANIFEST} lists {name}, a file outside the bundle")
+        if not path.is_file() or sha256(path) != digest:
+            raise CorruptBundle(f"{path} is missing or was altered; quarantine this adapter")
+    if missing := {INPUTS, PROBE} - manifest["files"].keys():
+        raise CorruptBundle(f"{folder / MANIFEST} does not list {sorted(missing)}")
+    if manifest["base_digest"] != engine.base_digest:
+        raise IncompatibleBundle(f"{folder} was made for another base model than the engine's")
+    inputs, probe = _read(folder / INPUTS), _read(folder / PROBE)
+    _check_inputs(folder / INPUTS, inputs, engine)
+    if not {"frames", "labels"} <= probe.keys():
+        raise CorruptBundle(f"{folder / PROBE} lacks frames or labels")
+    return Bundle(manifest["id"], manifest, inputs, probe["frames"], probe["labels"])
+
+
+def write_bundle(
+    folder: Path, manifest: dict[str, Any], inputs: Arrays, probe_frames: NDArray[np.uint8],
+    probe_labels: NDArray[np.uint8], adapter: Path | None = None,
+) -> None:  # fmt: skip
+    """Write a bundle so that it exists whole or not at all."""
+    temporary = fresh_folder(folder.with_name(folder.name + ".tmp"))
+    arrays = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
+    save_file(arrays, temporary / INPUTS)
+    save_file({"frames": probe_frames, "labels": probe_labels}, temporary / PROBE)
+    if adapter is not None:
+        shutil.copytree(adapter, temporary / ADAPTER)
+    paths = sorted(p for p in temporary.rglob("*") if p.is_file())
+    files = {str(p.relative_to(temporary)): sha256(p) for p in paths}
+    text = json.dumps({**manifest, "files": files}, indent=1)
+    (temporary / MANIFEST).write_text(text + "\n")
+    commit_folder(temporary, folder)
+
+
+def _read(path: Path) -> Arrays:
+    try:
+        arrays: Arrays = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CorruptBundle(f"{path} is unreadable: {error}") from error
+    return arrays
+
+
+def _check_inputs(path: Path, inputs: Arrays, engine: EngineInfo) -> None:
+    if inputs.keys() != engine.inputs.keys():
+        odd = sorted(inputs.keys() ^ engine.inputs.keys())
+        raise IncompatibleBundle(f"{path} and the engine differ in the inputs {odd}")
+    for name, value in inputs.items():
+        shape, kind = engine.inputs[name]
+        fits = len(shape) == value.ndim and all(
+            want in (-1, have) for want, have in zip(shape, value.shape, strict=True)
+        )
+        if not fits or str(value.dtype) != kind:
+            raise IncompatibleBundle(f"{path}: {name} is {value.dtype}{value.shape}, not {shape}")
+        if not np.isfinite(value).all():
+            raise CorruptBundle(f"{path}: {name} holds NaN or infinity")
+    if len(inputs["text"]) != len(inputs["string_to_class"]):
+        raise IncompatibleBundle(f"{path}: text and string_to_class differ in strings")
