@@ -1,0 +1,135 @@
+"""Write what a runtime can serve: the engine, and the base as the first bundle.
+
+    python -m acclimate.export.main --config resolved.json --state DIR
+
+Leaves DIR/engine and DIR/adapters/base; does nothing when both are there and fit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from acclimate.configs.schema import Config, parse_config
+from acclimate.configs.vocabulary import Vocabulary, load_vocabulary
+from acclimate.errors import AcclimateError, BundleError, EngineError
+from acclimate.export.onnx import export_engine
+from acclimate.model.load import BaseModel, load_base
+from acclimate.model.projections import merged_projections
+from acclimate.model.text import embed_strings
+from acclimate.runtime.bundle import Arrays, Bundle, read_manifest, write_bundle
+from acclimate.runtime.durable import commit_folder, fresh_folder
+from acclimate.runtime.engine import Engine
+from acclimate.world import Drive
+
+BASE = "base"
+PROBES = 4
+
+
+def prepare(config: Config, state: Path) -> None:
+    """Export what is missing or does not fit the config; progress goes to stderr."""
+    weights = Path(config.model.weights) if config.model.weights else None
+    base, vocabulary = load_base(weights), load_vocabulary(config.model.vocabulary)
+    inputs = base_inputs(base, vocabulary, config.adapt.blocks)
+    probes = [Drive(seed, config.serving.size).frame(30)[0] for seed in range(PROBES)]
+    if not _engine_fits(state / "engine", base, inputs, config.serving.size):
+        _say("exporting the engine (about 10 s for the default) ...")
+        _export(base, config, state, inputs, probes)
+    if not _bundle_fits(state / "adapters" / BASE, base, vocabulary):
+        _say("writing the base bundle ...")
+        write_base_bundle(state, base, vocabulary, inputs, probes)
+
+
+@torch.no_grad()
+def base_inputs(base: BaseModel, vocabulary: Vocabulary, blocks: int) -> Arrays:
+    """Every engine input but the frame, for the unadapted base."""
+    text = embed_strings(base.network, vocabulary.strings, [base.template], base.known)[:, 0]
+    weights = merged_projections(base.network, blocks)
+    inputs: Arrays = {"text": text.numpy(), "string_to_class": vocabulary.string_to_class()}
+    return inputs | {name: value.numpy() for name, value in weights.items()}
+
+
+def write_base_bundle(
+    state: Path, base: BaseModel, vocabulary: Vocabulary, inputs: Arrays,
+    probes: list[NDArray[np.uint8]], name: str = BASE,
+) -> None:  # fmt: skip
+    """The base, served like any adapter, so that a rollback to it is a swap like any other."""
+    engine = Engine(state / "engine", provider="cpu")
+    manifest: dict[str, Any] = {
+        "id": name, "parent": None, "sequence": 0, "created": time.time(), "kind": "base",
+        "base_digest": base.digest, "vocabulary_digest": vocabulary.digest, "training": {},
+        "verdict": {}, "condition": None,
+    }  # fmt: skip
+    frames = np.stack(probes)
+    bundle = Bundle(name, manifest, inputs, frames, np.empty(0, np.uint8))
+    labels = np.stack([engine.infer(frame, bundle).labels for frame in probes])
+    folder = state / "adapters" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    write_bundle(folder, manifest, inputs, frames, labels)
+
+
+def _export(
+    base: BaseModel, config: Config, state: Path, inputs: Arrays,
+    probes: list[NDArray[np.uint8]],
+) -> None:  # fmt: skip
+    temporary = fresh_folder(state / "engine.tmp")
+    text, owner = (torch.from_numpy(inputs[name]) for name in ("text", "string_to_class"))
+    size, blocks = config.serving.size, config.adapt.blocks
+    info = export_engine(base, temporary, size, text, owner, blocks, probes)
+    shutil.rmtree(state / "engine", ignore_errors=True)
+    commit_folder(temporary, state / "engine")
+    parity = info["parity"]
+    _say(
+        f"engine written; against torch: outputs within {parity['max_abs']:.1e}, "
+        f"labels agree on {100 * parity['label_agreement']:.2f} % of pixels"
+    )
+
+
+def _engine_fits(folder: Path, base: BaseModel, inputs: Arrays, size: tuple[int, int]) -> bool:
+    try:
+        info = Engine(folder, provider="cpu").info
+    except EngineError:
+        return False
+    classes = inputs["string_to_class"].shape[1]
+    fits = (info.base_digest, info.size, info.classes) == (base.digest, size, classes)
+    return fits and info.inputs.keys() == inputs.keys()
+
+
+def _bundle_fits(folder: Path, base: BaseModel, vocabulary: Vocabulary) -> bool:
+    try:
+        manifest = read_manifest(folder)
+    except BundleError:
+        return False
+    have = manifest["base_digest"], manifest.get("vocabulary_digest")
+    return have == (base.digest, vocabulary.digest)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Process entry; see the module."""
+    parser = argparse.ArgumentParser(description="Export the engine and the base bundle.")
+    parser.add_argument("--config", type=Path, required=True, help="resolved configuration, JSON")
+    parser.add_argument("--state", type=Path, required=True, help="state folder")
+    options = parser.parse_args(arguments)
+    try:
+        prepare(parse_config(json.loads(options.config.read_text())), options.state)
+    except (AcclimateError, OSError, ValueError) as error:
+        _say(f"export failed: {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
