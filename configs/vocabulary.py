@@ -116,7 +116,7 @@ def _read_class(row: Any, where: str, problems: list[str]) -> VocabularyClass:
         problems.append(f"{where} ({row['name']}): concepts must be a list of words")
     if not (isinstance(color, list) and len(color) == 3 and all(_is_byte(c) for c in color)):
         problems.append(f"{where} ({row['name']}): color must be three numbers from 0 to 255")
-    if problems:
+    if problems or not color:
         return blank
     ids = tuple(row.get("source_ids", ()))
     return VocabularyClass(

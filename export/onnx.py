@@ -59,7 +59,7 @@ def _write_onnx(
     graph: ServingGraph, arguments: tuple[Tensor, ...], path: Path, names: list[str]
 ) -> None:
     strings = torch.export.Dim("strings", min=2, max=256)
-    weights = tuple({} for _ in range(len(arguments) - 3))
+    weights: tuple[dict[int, object], ...] = tuple({} for _ in range(len(arguments) - 3))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(

@@ -58,7 +58,10 @@ class CATSegConfig:
             raise CheckpointError(
                 f"network config has unknown keys {unknown}; known: {sorted(known)}"
             )
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        ready: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        return cls(**ready)
 
 
 VITB_384 = CATSegConfig()

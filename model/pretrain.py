@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -189,12 +189,13 @@ def train(training: Training, out: Path) -> None:
         averaged.update_parameters(network)
         loss_sum += loss.item()
         if (step + 1) % 250 == 0 or step + 1 == training.steps:
-            miou = day_miou(averaged.module, known, range(500, 512))
+            shown = cast("CATSeg", averaged.module)
+            miou = day_miou(shown, known, range(500, 512))
             row = {"step": step + 1, "loss": loss_sum / 250, "day_miou": miou}
             log.append(row | {"seconds": round(time.monotonic() - start)})
             loss_sum = 0.0
             print(json.dumps(log[-1]), flush=True)
-            _save(out, averaged.module, known, training, log)
+            _save(out, shown, known, training, log)
 
 
 def _step(

@@ -35,4 +35,4 @@ def merged_weight(module: nn.Module) -> Tensor:
     if not hasattr(module, "get_delta_weight"):
         return torch.as_tensor(base)
     delta = sum(module.get_delta_weight(name) for name in module.active_adapters)  # type: ignore
-    return torch.as_tensor(base + delta)
+    return torch.as_tensor(torch.as_tensor(base) + delta)

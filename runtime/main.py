@@ -1,0 +1,212 @@
+"""The serving process: the story of one frame, told again and again.
+
+    python -m acclimate.runtime.main --config resolved.json --state DIR [--out DIR]
+
+camera thread -> box -> engine(frame, bundle) -> sinks -> tap; a new bundle is taken up between
+two frames. JSON lines in: {"cmd": "swap", "id", "dir"}, {"cmd": "stop"}; the end of stdin stops
+too. JSON lines out: ready, stats, swapped, refused, error, done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import queue
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from acclimate.configs.schema import Config, parse_config
+from acclimate.configs.vocabulary import load_vocabulary
+from acclimate.errors import AcclimateError, InferenceError
+from acclimate.runtime.box import FrameBox
+from acclimate.runtime.buffer import FrameBuffer
+from acclimate.runtime.bundle import load_bundle
+from acclimate.runtime.engine import Engine
+from acclimate.runtime.evaluate import fit
+from acclimate.runtime.ledger import Ledger
+from acclimate.runtime.sinks import Sinks
+from acclimate.runtime.source import Captured, Source, open_source
+from acclimate.runtime.stats import Stats
+from acclimate.runtime.swap import Ready, Refused, Swapper
+from acclimate.runtime.tap import Tap
+
+FAILURES_IN_A_ROW = 20
+Say = Callable[[dict[str, Any]], None]
+
+
+class Runtime:
+    """One camera, one engine, one bundle at a time."""
+
+    def __init__(self, config: Config, state: Path, out: Path | None, bundle: str, say: Say) -> None:
+        serving = config.serving
+        self.say, self.stop = say, threading.Event()
+        self.commands: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.engine = Engine(state / "engine", serving.threads, serving.provider)
+        self.bundle = load_bundle(state / "adapters" / bundle, self.engine.info)
+        self.swapper = Swapper(state / "engine", serving.provider)
+        self.source: Source = open_source(config.source, serving.size)
+        self.ledger = Ledger()
+        policy = config.source.policy
+        newest = self.source.live if policy == "auto" else policy == "newest"
+        self.box = FrameBox(self.ledger, newest)
+        vocabulary = load_vocabulary(config.model.vocabulary)
+        self.sinks = Sinks(serving, vocabulary, state, out, self.source.fps)
+        self.tap = Tap(FrameBuffer(state / "buffer", config.buffer))
+        self.stats = Stats()
+        self._infer_ms: deque[float] = deque(maxlen=50)
+        self._swap: dict[str, Any] | None = None
+        self._failures = 0
+
+    def run(self, deadline: float) -> None:
+        """Serve until the source ends, someone stops it or the clock passes `deadline`."""
+        camera = threading.Thread(target=self._capture, name="camera", daemon=True)
+        camera.start()
+        self.say({"event": "ready", "active": self.bundle.id, "provider": self.engine.provider,
+                  "live": self.source.live})  # fmt: skip
+        while not (self.stop.is_set() or self.box.done or time.monotonic() > deadline):
+            self._obey()
+            self._swap_if_ready()
+            frame = self.box.get(timeout=0.05)
+            if frame is not None:
+                self._serve(frame)
+            if self.stats.due:
+                self._report()
+        self._finish(camera)
+
+    def _capture(self) -> None:
+        try:
+            for frame in self.source.frames(self.ledger, self.stop):
+                self.box.put(frame)
+        except (AcclimateError, OSError, cv2.error) as error:
+            self.source.state = "failed"
+            self.commands.put({"cmd": "complain", "message": f"the source failed: {error}"})
+        finally:
+            self.box.end()
+
+    def _serve(self, frame: Captured) -> None:
+        """One frame. Whatever goes wrong costs this frame only."""
+        image = fit(frame.image, self.engine.info.size)
+        started = time.monotonic()
+        try:
+            result = self.engine.infer(image, self.bundle)
+        except Exception as error:  # the one place where a frame may fail for any reason
+            self.ledger.drop("inference_error")
+            self._failures += 1
+            trouble = InferenceError(frame.frame_id, str(error))
+            if self._failures >= FAILURES_IN_A_ROW:
+                raise trouble from error
+            self.say({"event": "error", "message": str(trouble)})
+            return
+        now = time.monotonic()
+        self._failures = 0
+        self.ledger.serve()
+        self._after_swap(1000 * (now - started))
+        self.stats.add(result, 1000 * (now - frame.captured_at), frame.time)
+        self.sinks.write(frame, result.labels, self.bundle.id)
+        self.tap.offer(image, result)
+
+    def _obey(self) -> None:
+        while not self.commands.empty():
+            command = self.commands.get()
+            if command["cmd"] == "stop":
+                self.stop.set()
+            elif command["cmd"] == "complain":
+                self.say({"event": "error", "message": command["message"]})
+            elif command["cmd"] == "swap":
+                refused = self.swapper.request(command["id"], Path(command["dir"]))
+                if refused:
+                    self._refuse(refused)
+
+    def _swap_if_ready(self) -> None:
+        """The swap itself: one reference changes between two frames."""
+        outcome = self.swapper.take()
+        if isinstance(outcome, Refused):
+            self._refuse(outcome)
+        elif isinstance(outcome, Ready):
+            started = time.monotonic()
+            before, self.bundle = self.bundle.id, outcome.bundle
+            self._swap = {
+                "event": "swapped", "id": self.bundle.id, "from": before,
+                "frame": self.ledger.served, "load_ms": outcome.load_ms,
+                "gap_ms": 1000 * (time.monotonic() - started),
+            }  # fmt: skip
+
+    def _after_swap(self, infer_ms: float) -> None:
+        """Report a swap with its first frame: gap = taking up + how much slower that frame was."""
+        if self._swap is not None:
+            usual = float(np.median(self._infer_ms)) if self._infer_ms else infer_ms
+            self._swap["gap_ms"] += max(0.0, infer_ms - usual)
+            self.say(self._swap)
+            self._swap = None
+        self._infer_ms.append(infer_ms)
+
+    def _refuse(self, refused: Refused) -> None:
+        self.say({"event": "refused", "id": refused.id, "reason": refused.reason})
+
+    def _report(self) -> None:
+        self.say({
+            "event": "stats", **self.ledger.totals(), **self.stats.take(), "active": self.bundle.id,
+            "source": self.source.state, "buffer": self.tap.counts(), "trouble": self.tap.trouble,
+        })  # fmt: skip
+
+    def _finish(self, camera: threading.Thread) -> None:
+        ended = self.box.done and not self.stop.is_set()
+        reason = self.source.state if ended else "stopped"
+        self.stop.set()
+        self.box.close()
+        camera.join(timeout=3.0)
+        self.tap.close()
+        self.sinks.close()
+        self._report()
+        self.say({"event": "done", "ledger": self.ledger.totals(), "reason": reason})
+
+
+def listen(runtime: Runtime) -> None:
+    """Commands from stdin; its end means that the parent is gone."""
+    for line in sys.stdin:
+        try:
+            command = json.loads(line)
+            runtime.commands.put({"cmd": str(command["cmd"]), **command})
+        except (ValueError, KeyError, TypeError):
+            runtime.commands.put({"cmd": "complain", "message": f"not a command: {line!r}"})
+    runtime.stop.set()
+
+
+def say(message: dict[str, Any]) -> None:
+    """One JSON line to the daemon."""
+    print(json.dumps(message), flush=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Process entry; see the module."""
+    parser = argparse.ArgumentParser(description="Serve one camera.")
+    parser.add_argument("--config", type=Path, required=True, help="resolved configuration, JSON")
+    parser.add_argument("--state", type=Path, required=True, help="state folder")
+    parser.add_argument("--out", type=Path, help="where overlay film and label PNGs go")
+    parser.add_argument("--duration", type=float, default=float("inf"), help="seconds")
+    parser.add_argument("--bundle", default="base", help="adapter to begin with")
+    options = parser.parse_args(arguments)
+    try:
+        config = parse_config(json.loads(options.config.read_text()))
+        runtime = Runtime(config, options.state, options.out, options.bundle, say)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: runtime.stop.set())
+        threading.Thread(target=listen, args=(runtime,), daemon=True).start()
+        runtime.run(time.monotonic() + options.duration)
+    except (AcclimateError, OSError) as error:
+        say({"event": "error", "message": str(error), "fatal": True})
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

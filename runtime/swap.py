@@ -1,0 +1,86 @@
+"""Another bundle while frames go on: load and check it aside, take it up between two frames."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from acclimate.errors import AcclimateError, SwapRefused
+from acclimate.runtime.bundle import Bundle, load_bundle
+from acclimate.runtime.engine import Engine
+
+PROBE_AGREEMENT = 0.999
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A bundle that passed its probe check, `load_ms` after it was asked for."""
+
+    bundle: Bundle
+    load_ms: float
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A bundle that may not serve, and why."""
+
+    id: str
+    reason: str
+
+
+class Swapper:
+    """Checks bundles on a second session, so that the serving one is never asked to wait."""
+
+    def __init__(self, engine_folder: Path, provider: str) -> None:
+        self._folder, self._provider = engine_folder, provider
+        self._engine: Engine | None = None
+        self._thread: threading.Thread | None = None
+        self._outcome: Ready | Refused | None = None
+
+    def request(self, name: str, folder: Path) -> Refused | None:
+        """Start checking the bundle in `folder`; refused while another one is being checked."""
+        if self._thread is not None:
+            return Refused(name, "another swap is under way; ask again when it is done")
+        self._outcome = Refused(name, "its check ended unexpectedly; see the runtime's log")
+        self._thread = threading.Thread(target=self._check, args=(name, folder), daemon=True)
+        self._thread.start()
+        return None
+
+    def take(self) -> Ready | Refused | None:
+        """The outcome of the last request, once; None while there is none."""
+        if self._thread is None or self._thread.is_alive():
+            return None
+        outcome, self._outcome, self._thread = self._outcome, None, None
+        return outcome
+
+    def _check(self, name: str, folder: Path) -> None:
+        started = time.monotonic()
+        try:
+            if self._engine is None:
+                self._engine = Engine(self._folder, threads=1, provider=self._provider)
+            bundle = load_bundle(folder, self._engine.info)
+            if bundle.id != name:
+                raise SwapRefused(f"{folder} holds the bundle {bundle.id}, not {name}")
+            probe_check(self._engine, bundle)
+            self._outcome = Ready(bundle, 1000 * (time.monotonic() - started))
+        except (AcclimateError, OSError, ValueError, RuntimeError) as error:
+            self._outcome = Refused(name, str(error))
+
+
+def probe_check(engine: Engine, bundle: Bundle) -> None:
+    """Does the engine see on the probe frames what the bundle's maker saw? Else SwapRefused."""
+    if not len(bundle.probe_frames):
+        raise SwapRefused(f"bundle {bundle.id} has no probe frames")
+    labels = np.stack([engine.infer(frame, bundle).labels for frame in bundle.probe_frames])
+    if labels.shape != bundle.probe_labels.shape:
+        raise SwapRefused(f"bundle {bundle.id}: probe labels are {bundle.probe_labels.shape}")
+    agreement = float((labels == bundle.probe_labels).mean())
+    if agreement < PROBE_AGREEMENT:
+        raise SwapRefused(
+            f"bundle {bundle.id}: labels agree on {agreement:.2%} of the probe pixels, "
+            f"{PROBE_AGREEMENT:.1%} are needed; it was not made for this engine"
+        )
