@@ -90,7 +90,11 @@ def _train(task: Round, model: PeftModel, words: Words, frames: list[NDArray[np.
         copy_tensors(model, task.adapter_dir)
         return Trained(0, (), 0.0)
 
+    parent = os.getppid()
+
     def progress(step: int, loss: float) -> None:
+        if os.getppid() != parent:
+            raise SystemExit("the daemon is gone")
         say({"event": "progress", "step": step, "steps": task.config.adapt.steps, "loss": loss})
 
     return train_round(model, words, frames, task.config.adapt, task.seed, progress)

@@ -6,7 +6,6 @@ A collapsed model looks confident and consistent, so neither is asked; see Verdi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,6 +19,7 @@ from acclimate.adapt.train import Frames, Words, to_images
 from acclimate.adapt.vocalign import aggregate
 from acclimate.configs.schema import GateConfig
 from acclimate.runtime.evaluate import confusion
+from acclimate.runtime.signals import jensen_shannon
 
 CONFIDENT = 0.8
 RARE = 0.002
@@ -112,10 +112,3 @@ def _numbers(before: Labels, after: Labels, against: Reference, classes: int) ->
 def shares(labels: Labels, classes: int) -> NDArray[np.float64]:
     """Share of each class (T,), summing to 1."""
     return np.bincount(labels.ravel(), minlength=classes)[:classes] / labels.size
-
-
-def jensen_shannon(p: Sequence[float] | NDArray[np.float64], q: NDArray[np.float64]) -> float:
-    """Jensen-Shannon divergence in bits, 0..1."""
-    p, q = np.asarray(p) + 1e-12, np.asarray(q) + 1e-12
-    middle = (p + q) / 2
-    return float((p * np.log2(p / middle) + q * np.log2(q / middle)).sum() / 2)

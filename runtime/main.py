@@ -46,7 +46,9 @@ Say = Callable[[dict[str, Any]], None]
 class Runtime:
     """One camera, one engine, one bundle at a time."""
 
-    def __init__(self, config: Config, state: Path, out: Path | None, bundle: str, say: Say) -> None:
+    def __init__(
+        self, config: Config, state: Path, out: Path | None, bundle: str, say: Say
+    ) -> None:
         serving = config.serving
         self.say, self.stop = say, threading.Event()
         self.commands: queue.Queue[dict[str, Any]] = queue.Queue()

@@ -1,6 +1,6 @@
 """One-off jobs on a prepared state folder: `segment` pictures or a film, `evaluate` on labels.
 
-    python -m acclimate.runtime.offline segment --config resolved.json --state DIR ...
+python -m acclimate.runtime.offline segment --config resolved.json --state DIR ...
 """
 
 from __future__ import annotations

@@ -1,0 +1,109 @@
+"""A child process that speaks JSON lines."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+
+from acclimate.daemon.processes import PROCESSES, command
+
+LOG_LIMIT = 2**20
+Message = dict[str, Any]
+
+
+class Child:
+    """Started on construction in its own session; its stderr goes to `log`."""
+
+    def __init__(self, name: str, arguments: list[str], log: Path) -> None:
+        self.name, self.log = name, log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        fresh = not log.exists() or log.stat().st_size > LOG_LIMIT
+        with log.open("w" if fresh else "a") as errors:
+            self._process = subprocess.Popen(
+                command(name, arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=errors, text=True, start_new_session=True,
+                env={**os.environ, **dict(PROCESSES[name].env)},
+            )  # fmt: skip
+        with contextlib.suppress(ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, self.pid, PROCESSES[name].nice)
+        self._events: queue.Queue[Message] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it lives or has words left to be read; negative: the signal that killed it."""
+        return None if self._reader.is_alive() else self._process.poll()
+
+    def events(self) -> list[Message]:
+        """What it said since the last call."""
+        said = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                said.append(self._events.get_nowait())
+        return said
+
+    def send(self, message: Message) -> None:
+        """One JSON line to its stdin; a child that is gone does not hear it."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError, ValueError):
+            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.flush()
+
+    def stop(self, timeout: float) -> None:
+        """Ask it to end, kill it after `timeout` seconds."""
+        self._signal(signal.SIGTERM)
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._close()
+
+    def kill(self) -> None:
+        """End it and its children at once."""
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+        self._close()
+
+    def memory_mb(self) -> float:
+        """Resident memory in MiB; 0 for a process that is gone."""
+        try:
+            pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        except (OSError, IndexError):
+            return 0.0
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, number)
+
+    def _close(self) -> None:
+        """Read its last words."""
+        self._reader.join(timeout=5)
+        with contextlib.suppress(BrokenPipeError):
+            if self._process.stdin:
+                self._process.stdin.close()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
+            for line in lines:
+                try:
+                    message = json.loads(line)
+                except ValueError:
+                    message = {"event": "error", "message": f"{self.name} said {line.strip()!r}"}
+                self._events.put(message)
+        self._process.wait()

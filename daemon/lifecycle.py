@@ -1,0 +1,305 @@
+"""The life of an adapter, as one loop: listen, watch, decide.
+
+drift -> round -> gate -> adopt -> swap -> probation -> good | rolled back and quarantined
+
+Any failure on this side leaves the serving process as it was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acclimate.configs.schema import Config
+from acclimate.daemon.drift import Condition, Drift
+from acclimate.daemon.events import EventLog
+from acclimate.daemon.inbox import Inbox
+from acclimate.daemon.metrics import Metrics
+from acclimate.daemon.probation import Probation, Signals, Window
+from acclimate.daemon.registry import BASE, Registry
+from acclimate.daemon.rounds import Outcome, RoundProcess
+from acclimate.daemon.scheduler import Situation, why_now
+from acclimate.daemon.serving import Serving
+from acclimate.errors import SwapRefused
+
+Message = dict[str, Any]
+SWAP_TIMEOUT = 30.0
+
+
+class Lifecycle:
+    """What the daemon knows and does; `tick` it until it returns False."""
+
+    def __init__(
+        self, config: Config, state: Path, serving: Serving, events: EventLog, metrics: Metrics
+    ) -> None:
+        self.config, self.serving, self.events, self.metrics = config, serving, events, metrics
+        self.registry = Registry(state)
+        self.inbox = Inbox(state / "inbox")
+        self.drift = Drift(config.drift)
+        self.window = Window(config.probation.before_frames)
+        self.round: RoundProcess | None = None
+        self.probation: Probation | None = None
+        self.swapping: tuple[str, str, float] | None = None  # id, why, deadline
+        self.ratio: float | None = None
+        self.last: Message = {}
+        self._round_ended = -float("inf")
+        self._admitted_at_round = 0
+        self._since_frame = 0
+        self._conditions: dict[str, Condition] = {}
+        self._listeners: dict[str, Callable[[Message], None]] = {
+            "stats": self._on_stats, "swapped": self._on_swapped, "refused": self._on_refused,
+            "ready": self._on_ready, "error": self._on_error, "done": lambda _: None,
+        }  # fmt: skip
+
+    def first_adapter(self) -> str:
+        """What a fresh serving process begins with: never a quarantined or vanished adapter."""
+        state = self.registry.state
+        if state.active in state.quarantined or self.registry.manifest(state.active) is None:
+            self.registry.activate(self.registry.way_back())
+        return state.active
+
+    def tick(self) -> bool:
+        """One look around; False once the serving process has ended for good."""
+        self.listen()
+        if self.serving.died():
+            self._on_crash()
+        self._watch_round()
+        self._watch_probation()
+        self._watch_swap()
+        for command in self.inbox.take():
+            self._obey(command)
+        if not self.busy and not self._recall():
+            self._adapt_if_needed()
+        return not self.serving.ended
+
+    def listen(self) -> None:
+        """Take in what the serving process said."""
+        for event in self.serving.events():
+            self._listeners[event["event"]](event)
+
+    @property
+    def busy(self) -> bool:
+        """Is a round, a swap or a probation under way?"""
+        return any(x is not None for x in (self.round, self.probation, self.swapping))
+
+    def close(self) -> None:
+        """End a round that is still running; its candidate is never born."""
+        if self.round is not None:
+            self.round.child.kill()
+            self.events.write("round_cancelled", id=self.round.id)
+            self.round = None
+
+    # ---- what the serving process says
+
+    def _on_ready(self, event: Message) -> None:
+        self.metrics.serving(event["active"])
+        self.events.write("serving", adapter=event["active"], provider=event["provider"])
+
+    def _on_stats(self, stats: Message) -> None:
+        self.last = stats
+        self.metrics.interval(stats)
+        if not stats["frames"] or self.swapping is not None:
+            return
+        part = Signals(stats["frames"], _array(stats["histogram"]), stats["confidence"][0])
+        self.drift.add(stats["embedding"], stats["frames"])
+        if self.probation is not None:
+            self.probation.add(part)
+        else:
+            self.window.add(part)
+        self._measure_drift(stats)
+
+    def _measure_drift(self, stats: Message) -> None:
+        state = self.registry.state
+        if state.reference is None and state.active == BASE:
+            found = self.drift.first_condition(stats["embedding"], stats["frames"])
+            if found is not None:
+                self.registry.remember_reference(found.mean.tolist(), found.spread)
+                self.events.write("reference", spread=found.spread)
+        self.ratio = self.drift.ratio(self._condition(state.active))
+        if self.ratio is not None:
+            self.metrics.drift.set(self.ratio)
+
+    def _on_swapped(self, event: Message) -> None:
+        """The runtime serves it; now the truth, then the books."""
+        name, why = event["id"], self.swapping[1] if self.swapping else "unasked"
+        served, self._since_frame = event["frame"] - self._since_frame, event["frame"]
+        self.swapping = None
+        if name != self.registry.state.active:
+            self.registry.activate(name)
+        before = self.window.mean()
+        self.window.clear()
+        unproven = name not in self.registry.state.good
+        self.probation = Probation(self.config.probation, before) if unproven else None
+        self.metrics.serving(name)
+        self.metrics.swaps.labels("done").inc()
+        self.metrics.gap.observe(event["gap_ms"] / 1000)
+        self.metrics.last_swap.set_to_current_time()
+        self.events.write(
+            "swapped", id=name, since=event["from"], why=why, gap_ms=event["gap_ms"],
+            load_ms=event["load_ms"], frames_before=served,
+        )  # fmt: skip
+
+    def _on_refused(self, event: Message) -> None:
+        """The runtime would not take it up; what serves goes on serving."""
+        why = self.swapping[1] if self.swapping else "unasked"
+        self.swapping = None
+        self.metrics.swaps.labels("refused").inc()
+        self.events.write("swap_refused", id=event["id"], why=why, reason=event["reason"])
+        if event["id"] != BASE:
+            self.registry.quarantine(event["id"], f"refused by the runtime: {event['reason']}")
+        if why == "rollback":
+            self._swap(self.registry.way_back(), "rollback")
+
+    def _on_error(self, event: Message) -> None:
+        self.events.write("runtime_error", message=event["message"])
+
+    def _on_crash(self) -> None:
+        """An adapter on probation is blamed for it; the last good one starts the next process."""
+        self.swapping, active = None, self.registry.state.active
+        self.metrics.restarts.inc()
+        self.events.write("runtime_died", adapter=active, exit_code=self.serving.exit_code)
+        if self.probation is not None:
+            self._condemn(active, "crash of the runtime during probation")
+            self.probation = None
+        self._since_frame = 0
+        self.serving.start(self.first_adapter())
+
+    # ---- rounds
+
+    def start_round(
+        self, reason: str, mode: Literal["train", "validate"] = "train", adapter: Path | None = None
+    ) -> None:
+        """Begin a round on the accepted adapter, or judge a given one ("validate")."""
+        self.round = RoundProcess(self.config, self.registry, reason, mode, adapter)
+        self._admitted_at_round = self._admitted
+        self.events.write(
+            "round_started", id=self.round.id, parent=self.round.parent, reason=reason, mode=mode
+        )
+
+    def _adapt_if_needed(self) -> None:
+        situation = Situation(
+            self.busy, self.ratio, time.monotonic() - self._round_ended,
+            self.last.get("buffer", {}).get("entries", 0),
+            self._admitted - self._admitted_at_round,
+        )  # fmt: skip
+        if (reason := why_now(situation, self.config)) is not None:
+            self.start_round(reason)
+
+    @property
+    def _admitted(self) -> int:
+        return int(self.last.get("buffer", {}).get("admitted", 0))
+
+    def _watch_round(self) -> None:
+        if self.round is None or (outcome := self.round.poll()) is None:
+            return
+        ended, self.round = self.round, None
+        self._round_ended = time.monotonic()
+        self.metrics.rounds.labels(outcome.verdict).inc()
+        self.metrics.round_seconds.observe(outcome.seconds)
+        if outcome.candidate is not None:
+            self.registry.adopt(ended.id, outcome.candidate)
+        self.events.write("round_ended", id=ended.id, parent=ended.parent, **_story(outcome))
+        if outcome.candidate is not None:
+            self._swap(ended.id, "accepted")
+
+    # ---- swaps, probation, ways back
+
+    def _swap(self, name: str, why: str) -> None:
+        """Ask the runtime; the answer is `swapped` or `refused`."""
+        self.swapping = (name, why, time.monotonic() + SWAP_TIMEOUT)
+        self.serving.send({"cmd": "swap", "id": name, "dir": str(self.registry.folder_of(name))})
+
+    def _watch_swap(self) -> None:
+        if self.swapping is not None and time.monotonic() > self.swapping[2]:
+            self._on_refused({"id": self.swapping[0], "reason": f"no answer in {SWAP_TIMEOUT} s"})
+
+    def _watch_probation(self) -> None:
+        if self.probation is None or self.swapping is not None:
+            return
+        active = self.registry.state.active
+        if (why := self.probation.regression()) is not None:
+            self.roll_back(why)
+        elif self.probation.over:
+            self.registry.trust(active)
+            self.events.write("probation_passed", id=active, numbers=self.probation.numbers)
+            self.probation = None
+
+    def roll_back(self, reason: str, to: str | None = None) -> None:
+        """Quarantine what serves and return to the last good adapter (or `to`)."""
+        active = self.registry.state.active
+        target = to or self.registry.way_back()
+        self.probation = None
+        self._condemn(active, reason)
+        self.registry.forget_after(target)
+        self.events.write("rolled_back", id=active, to=target, reason=reason)
+        self._swap(target, "rollback")
+
+    def _condemn(self, name: str, reason: str) -> None:
+        self.metrics.rollbacks.labels(reason.split(" ", 1)[0]).inc()
+        if name != BASE:
+            self.registry.quarantine(name, reason)
+
+    def force(self, name: str, folder: Path) -> None:
+        """Take a bundle in past the gate; probation is what is left to stop it."""
+        self.registry.adopt(name, folder)
+        self.events.write("forced", id=name)
+        self._swap(name, "forced")
+
+    def _recall(self) -> bool:
+        """Swap back to a good adapter whose condition fits clearly better; no round is needed."""
+        state = self.registry.state
+        others = {name: self._condition(name) for name in state.good if name != state.active}
+        name = self.drift.nearer(self.ratio, others) if self.ratio is not None else None
+        if name is None:
+            return False
+        self.events.write("recalled", id=name, instead_of=state.active, drift=self.ratio)
+        self._swap(name, "recall")
+        return True
+
+    def _condition(self, name: str) -> Condition | None:
+        if name not in self._conditions:
+            found = Condition.of(self.registry.condition(name))
+            if found is None:
+                return None
+            self._conditions[name] = found
+        return self._conditions[name]
+
+    def _obey(self, command: Message) -> None:
+        """Manual commands of `acclimate adapters`."""
+        try:
+            if command.get("do") == "rollback":
+                self._manual_rollback(command.get("to"))
+            elif command.get("do") == "quarantine":
+                self._manual_quarantine(str(command["id"]))
+        except (SwapRefused, KeyError) as error:
+            self.events.write("command_refused", command=command, reason=str(error))
+
+    def _manual_rollback(self, to: str | None) -> None:
+        target = to or self.registry.way_back()
+        if self.registry.manifest(target) is None or target in self.registry.state.quarantined:
+            raise SwapRefused(f"there is no adapter {target} that may serve")
+        self.roll_back("manual", target)
+
+    def _manual_quarantine(self, name: str) -> None:
+        if name == self.registry.state.active:
+            self.roll_back("manual")
+        else:
+            self.registry.quarantine(name, "manual")
+            self.events.write("quarantined", id=name, reason="manual")
+
+
+def _array(values: list[float]) -> NDArray[np.float64]:
+    return np.asarray(values, float)
+
+
+def _story(outcome: Outcome) -> Message:
+    """An Outcome as event details."""
+    return {
+        "verdict": outcome.verdict, "reasons": list(outcome.reasons),
+        "seconds": round(outcome.seconds, 2), "numbers": outcome.numbers,
+    }  # fmt: skip

@@ -1,0 +1,109 @@
+"""The daemon: prepare, serve, adapt, until the source ends or someone says stop."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from acclimate.configs.schema import Config, SourceConfig, to_dict
+from acclimate.daemon.events import Event, EventLog
+from acclimate.daemon.http import Window
+from acclimate.daemon.lifecycle import Lifecycle
+from acclimate.daemon.metrics import Metrics
+from acclimate.daemon.processes import PROCESSES, command
+from acclimate.daemon.serving import Serving
+from acclimate.daemon.status import snapshot
+from acclimate.errors import ConfigError, ExportError
+from acclimate.runtime.durable import write_atomic
+
+TICK = 0.05
+Hook = Callable[[Lifecycle], None]
+
+
+def prepare(config: Config, state: Path) -> Path:
+    """Make `state` servable: engine and base bundle. Returns the resolved configuration's path."""
+    state.mkdir(parents=True, exist_ok=True)
+    path = state / "config.json"
+    write_atomic(path, (json.dumps(to_dict(config), indent=1) + "\n").encode())
+    arguments = ["--config", str(path), "--state", str(state)]
+    environment = {**os.environ, **dict(PROCESSES["export"].env)}
+    code = subprocess.run(command("export", arguments), env=environment, check=False).returncode
+    if code:
+        raise ExportError(f"the engine could not be prepared in {state} (exit code {code})")
+    return path
+
+
+def run(
+    config: Config, state: Path, out: Path | None = None, duration: float | None = None,
+    listener: Callable[[Event], None] = lambda _: None, hook: Hook = lambda _: None,
+    stop: threading.Event | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """The whole life of one daemon; returns its last status. `hook` is called at every tick."""
+    stop = stop or threading.Event()
+    with only_one(state) as daemon_file:
+        resolved = prepare(config, state)
+        metrics, events = Metrics(), EventLog(state / "events.jsonl", listener)
+        arguments = ["--config", str(resolved)] + (["--out", str(out)] if out else [])
+        arguments += ["--duration", str(duration)] if duration else []
+        serving = Serving(config.daemon, state, arguments, metrics)
+        life = Lifecycle(config, state, serving, events, metrics)
+        window = Window(
+            config.daemon.http_host, config.daemon.http_port, state, lambda: snapshot(life),
+            metrics.text,
+        )  # fmt: skip
+        announce(daemon_file, config.daemon.http_host, window.port)
+        events.write("started", http=f"http://{config.daemon.http_host}:{window.port}/")
+        try:
+            serving.start(life.first_adapter())
+            while life.tick() and not stop.is_set():
+                hook(life)
+                time.sleep(TICK)
+        finally:
+            life.close()
+            serving.stop()
+            window.close()
+        life.listen()
+        last = snapshot(life)
+        events.write("stopped", reason=serving.reason, ledger=serving.ledger)
+    return last
+
+
+@contextlib.contextmanager
+def only_one(state: Path) -> Iterator[Path]:
+    """Hold the state folder for this daemon; raises ConfigError while another one does."""
+    state.mkdir(parents=True, exist_ok=True)
+    path = state / "daemon.json"
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(
+                [f"another acclimate runs on {state}; use another --state"]
+            ) from error
+        try:
+            yield path
+        finally:
+            path.write_text("")
+
+
+def announce(path: Path, host: str, port: int) -> None:
+    """Say where this daemon can be asked. Written in place: the lock hangs on the file."""
+    address = "127.0.0.1" if host in ("", "0.0.0.0") else host
+    path.write_text(json.dumps({"pid": os.getpid(), "http": f"http://{address}:{port}"}) + "\n")
+
+
+def with_source(config: Config, url: str | None) -> Config:
+    """The configuration with another source."""
+    if url is None:
+        return config
+    source: SourceConfig = replace(config.source, url=url)
+    return replace(config, source=source)

@@ -1,0 +1,34 @@
+"""The processes of the house: names only, so that the daemon stays light.
+
+export    torch -> engine and base bundle; once per base model and resolution
+runtime   frames in, label maps out; the path that nothing may disturb
+adapt     one adaptation round; starts, leaves a candidate or nothing, and is gone
+offline   one-off jobs: segment a folder or film, evaluate against labels
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Process:
+    """`nice` 0..19: how far it steps back for others; `env`: added to the environment."""
+
+    module: str
+    nice: int = 0
+    env: tuple[tuple[str, str], ...] = ()
+
+
+PROCESSES = {
+    "export": Process("acclimate.export.main"),
+    "runtime": Process("acclimate.runtime.main"),
+    "adapt": Process("acclimate.adapt.main", nice=19, env=(("OMP_NUM_THREADS", "1"),)),
+    "offline": Process("acclimate.runtime.offline"),
+}
+
+
+def command(name: str, arguments: list[str]) -> list[str]:
+    """The command line of process `name`."""
+    return [sys.executable, "-m", PROCESSES[name].module, *arguments]

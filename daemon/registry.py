@@ -1,0 +1,157 @@
+"""Which adapter serves, which served before, which must never serve again.
+
+`state.json` is the one truth, replaced whole. `adapters/<id>` without a readable manifest does
+not exist. Sequence numbers only rise: a rollback is a new one that points to an older adapter.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from acclimate.errors import CorruptBundle, SwapRefused
+from acclimate.runtime.durable import sync, write_atomic
+
+BASE = "base"
+
+
+@dataclass
+class State:
+    """`good` passed probation, oldest first; `quarantined` maps an id to its reason;
+    `reference` is the condition {mean, spread} in which the base was first seen."""
+
+    sequence: int = 0
+    active: str = BASE
+    previous: str | None = None
+    candidate: str | None = None
+    good: list[str] = field(default_factory=lambda: [BASE])
+    quarantined: dict[str, str] = field(default_factory=dict)
+    reference: dict[str, Any] | None = None
+
+
+class Registry:
+    """The adapters of one state folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open or create; leftovers of torn rounds are removed. Raises CorruptBundle."""
+        self.folder = folder
+        self._path = folder / "state.json"
+        (folder / "adapters").mkdir(parents=True, exist_ok=True)
+        for torn in (folder / "adapters").glob("*.tmp"):
+            shutil.rmtree(torn)
+        self.state = self._read()
+
+    def folder_of(self, name: str) -> Path:
+        """Where an adapter lies."""
+        return self.folder / "adapters" / name
+
+    def manifest(self, name: str) -> dict[str, Any] | None:
+        """An adapter's manifest, None if there is no such adapter."""
+        try:
+            manifest = json.loads((self.folder_of(name) / "manifest.json").read_text())
+        except (OSError, ValueError):
+            return None
+        return manifest if isinstance(manifest, dict) else None
+
+    def names(self) -> list[str]:
+        """Every adapter on disk, in order of age."""
+        rows = [(p.name, self.manifest(p.name)) for p in (self.folder / "adapters").iterdir()]
+        found = [(m.get("sequence", 0), name) for name, m in rows if m is not None]
+        return [name for _, name in sorted(found)]
+
+    def word_for(self, name: str) -> str:
+        """active, quarantined, previous, candidate, good or kept."""
+        state = self.state
+        if name == state.active:
+            return "active"
+        if name in state.quarantined:
+            return "quarantined"
+        if name == state.previous:
+            return "previous"
+        if name == state.candidate:
+            return "candidate"
+        return "good" if name in state.good else "kept"
+
+    def next_name(self) -> tuple[int, str]:
+        """A sequence number and the adapter id that goes with it."""
+        self.state.sequence += 1
+        self._write()
+        return self.state.sequence, f"a{self.state.sequence:04d}"
+
+    def adopt(self, name: str, folder: Path) -> None:
+        """Take a candidate in; it serves only once the runtime has taken it up."""
+        folder.rename(self.folder_of(name))
+        sync(self.folder / "adapters")
+        self.state.candidate = name
+        self._write()
+
+    def activate(self, name: str) -> None:
+        """`name` serves from now on."""
+        state = self.state
+        if name in state.quarantined:
+            raise SwapRefused(f"{name} is quarantined: {state.quarantined[name]}")
+        state.sequence += 1
+        if name != state.active:
+            state.previous, state.active = state.active, name
+        if state.candidate == name:
+            state.candidate = None
+        self._write()
+
+    def trust(self, name: str) -> None:
+        """`name` passed probation."""
+        if name not in self.state.good:
+            self.state.good.append(name)
+            self._write()
+
+    def quarantine(self, name: str, reason: str) -> None:
+        """Never serve `name` again. Raises SwapRefused for the base, which is always there."""
+        if name == BASE:
+            raise SwapRefused("the base cannot be quarantined; it is what is left to fall back to")
+        state = self.state
+        state.quarantined[name] = reason
+        state.good = [other for other in state.good if other != name]
+        if state.candidate == name:
+            state.candidate = None
+        self._write()
+
+    def forget_after(self, name: str) -> None:
+        """Keep adapters newer than `name` on disk, but recall none of them."""
+        if name in self.state.good:
+            self.state.good = self.state.good[: self.state.good.index(name) + 1]
+            self._write()
+
+    def way_back(self) -> str:
+        """Where a rollback goes: the previous adapter if it is good, else the newest good one."""
+        state = self.state
+        if state.previous in state.good and state.previous != state.active:
+            return str(state.previous)
+        others = [name for name in state.good if name != state.active and self.manifest(name)]
+        return others[-1] if others else BASE
+
+    def remember_reference(self, mean: list[float], spread: float) -> None:
+        """The condition that the base belongs to."""
+        self.state.reference = {"mean": mean, "spread": spread}
+        self._write()
+
+    def condition(self, name: str) -> dict[str, Any] | None:
+        """The condition an adapter was made in: {mean, spread}."""
+        if name == BASE:
+            return self.state.reference
+        return (self.manifest(name) or {}).get("condition")
+
+    def _read(self) -> State:
+        if not self._path.exists():
+            return State()
+        try:
+            raw = json.loads(self._path.read_text())
+            return State(**{item.name: raw[item.name] for item in fields(State)})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CorruptBundle(
+                f"{self._path} is unreadable ({error!r}); move it away to begin from the base"
+            ) from error
+
+    def _write(self) -> None:
+        write_atomic(self._path, (json.dumps(asdict(self.state), indent=1) + "\n").encode())

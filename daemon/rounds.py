@@ -1,0 +1,100 @@
+"""One adaptation round as the daemon sees it: a process with a deadline and a memory cap."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from acclimate.configs.schema import Config, to_dict
+from acclimate.daemon.child import Child
+from acclimate.daemon.registry import Registry
+
+NO_DATA = 75
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`verdict`: accepted, refused, or why there is none: no_data, deadline, memory, failed."""
+
+    verdict: str
+    reasons: tuple[str, ...]
+    seconds: float
+    numbers: dict[str, float] = field(default_factory=dict)
+    candidate: Path | None = None
+
+
+class RoundProcess:
+    """Starts `adapt` on the accepted adapter; `poll` until it gives an Outcome."""
+
+    def __init__(
+        self, config: Config, registry: Registry, reason: str,
+        mode: Literal["train", "validate"] = "train", adapter: Path | None = None,
+    ) -> None:  # fmt: skip
+        self.sequence, self.id = registry.next_name()
+        self.parent, self.reason = registry.state.active, reason
+        self.settings, self.step = config.adapt, 0
+        self._started = time.monotonic()
+        self._verdict: dict[str, Any] | None = None
+        self._trouble = ""
+        self._out = registry.folder / "candidates" / self.id
+        shutil.rmtree(self._out.parent, ignore_errors=True)
+        self._out.parent.mkdir(parents=True)
+        task = {
+            "id": self.id, "sequence": self.sequence, "mode": mode,
+            "seed": config.adapt.seed + self.sequence,
+            "adapter_dir": str(adapter) if adapter else None, "config": to_dict(config),
+            "parent_dir": str(registry.folder_of(self.parent)),
+            "engine_dir": str(registry.folder / "engine"),
+            "buffer_dir": str(registry.folder / "buffer"), "out_dir": str(self._out),
+        }  # fmt: skip
+        path = self._out.parent / "round.json"
+        path.write_text(json.dumps(task, indent=1))
+        self.child = Child("adapt", ["--round", str(path)], registry.folder / "logs" / "adapt.log")
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been running."""
+        return time.monotonic() - self._started
+
+    def poll(self) -> Outcome | None:
+        """Listen to it and hold it to its limits; None while it works."""
+        code = self.child.exit_code
+        for event in self.child.events():
+            self._hear(event)
+        if code is not None:
+            return self._ended(code)
+        if self.seconds > self.settings.deadline_s:
+            return self._cut("deadline", f"took longer than {self.settings.deadline_s:g} s")
+        if (used := self.child.memory_mb()) > self.settings.memory_mb:
+            return self._cut(
+                "memory", f"used {used:.0f} MiB, {self.settings.memory_mb:g} are allowed"
+            )
+        return None
+
+    def _hear(self, event: dict[str, Any]) -> None:
+        if event["event"] == "progress":
+            self.step = event["step"]
+        elif event["event"] == "verdict":
+            self._verdict = event
+        elif event["event"] == "error":
+            self._trouble = event["message"]
+
+    def _ended(self, code: int) -> Outcome:
+        if code == 0 and self._verdict is not None:
+            verdict, told = self._verdict, tuple(self._verdict["reasons"])
+            word = "accepted" if verdict["accepted"] else "refused"
+            where = self._out if verdict["accepted"] else None
+            return Outcome(word, told, self.seconds, verdict["numbers"], where)
+        if code == NO_DATA:
+            return Outcome("no_data", (self._trouble,), self.seconds)
+        died = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+        why = self._trouble or f"{died}; see {self.child.log}"
+        return Outcome("failed", (why,), self.seconds)
+
+    def _cut(self, verdict: str, why: str) -> Outcome:
+        self.child.kill()
+        return Outcome(verdict, (why,), self.seconds)

@@ -1,0 +1,117 @@
+"""What people read: the status of a daemon, its events as sentences."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from acclimate.daemon.registry import Registry
+
+if TYPE_CHECKING:
+    from acclimate.daemon.lifecycle import Lifecycle
+
+Status = dict[str, Any]
+
+
+def snapshot(life: Lifecycle) -> Status:
+    """The running daemon as JSON-ready values; read by /status and at the end of a run."""
+    state, last, ledger = life.registry.state, life.last, life.serving.ledger
+    return {
+        "active": state.active,
+        "doing": doing(life),
+        "drift": None if life.ratio is None else round(life.ratio, 3),
+        "confidence": last.get("confidence", [None])[0],
+        "source": last.get("source", "connecting"),
+        "video_time": last.get("video_time"),
+        "frames": ledger,
+        "buffer": last.get("buffer", {}),
+        "trouble": last.get("trouble"),
+        "previous": state.previous,
+        "good": list(state.good),
+        "quarantined": dict(state.quarantined),
+    }
+
+
+def doing(life: Lifecycle) -> str:
+    """What is under way, in words."""
+    if life.round is not None:
+        return f"round {life.round.id}: step {life.round.step} of {life.round.settings.steps}"
+    if life.swapping is not None:
+        return f"swapping to {life.swapping[0]} ({life.swapping[1]})"
+    return "probation" if life.probation is not None else "serving"
+
+
+def read_status(state: Path) -> Status:
+    """Ask the running daemon; without one, tell what is on disk. Raises CorruptBundle."""
+    try:
+        address = json.loads((state / "daemon.json").read_text())["http"]
+        with urllib.request.urlopen(f"{address}/status", timeout=3) as answer:
+            status: Status = json.load(answer)
+            return {"daemon": address, **status}
+    except (OSError, ValueError, KeyError, TypeError, urllib.error.URLError):
+        kept = Registry(state).state
+        return {
+            "daemon": None, "active": kept.active, "previous": kept.previous, "good": kept.good,
+            "quarantined": kept.quarantined,
+        }  # fmt: skip
+
+
+def table(status: Status) -> str:
+    """A status as two columns."""
+    rows = {name.replace("_", " "): _words(value) for name, value in status.items()}
+    width = max(map(len, rows))
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
+
+
+def sentence(event: Status) -> str | None:
+    """An event as one line for the terminal; None for what only the log needs."""
+    story = _SENTENCES.get(event["event"])
+    return None if story is None else f"{event['t']:7.1f} s  {story(event)}"
+
+
+def _round_ended(event: Status) -> str:
+    why = f": {'; '.join(event['reasons'])}" if event["reasons"] else ""
+    return f"round {event['id']} {event['verdict']} after {event['seconds']:.1f} s{why}"
+
+
+def _words(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {_words(v)}" for k, v in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+_SENTENCES: dict[str, Any] = {
+    "started": lambda e: f"watch it at {e['http']}",
+    "serving": lambda e: f"serving {e['adapter']} on {e['provider']}",
+    "reference": lambda e: "the stream's own look is known: drift is measured from here",
+    "round_started": lambda e: f"round {e['id']} from {e['parent']}: {e['reason']}",
+    "round_ended": _round_ended,
+    "round_cancelled": lambda e: f"round {e['id']} cancelled",
+    "swapped": lambda e: (
+        f"{e['id']} serves instead of {e['since']} ({e['why']}), gap {e['gap_ms']:.1f} ms"
+    ),
+    "swap_refused": lambda e: f"the runtime refused {e['id']}: {e['reason']}",
+    "probation_passed": lambda e: f"{e['id']} passed probation",
+    "rolled_back": lambda e: f"rolling {e['id']} back to {e['to']}: {e['reason']}",
+    "recalled": lambda e: f"{e['id']} fits again, drift from {e['instead_of']} {e['drift']:.1f}",
+    "forced": lambda e: f"{e['id']} forced in past the gate",
+    "quarantined": lambda e: f"{e['id']} quarantined: {e['reason']}",
+    "command_refused": lambda e: f"refused {e['command']}: {e['reason']}",
+    "runtime_error": lambda e: f"runtime: {e['message']}",
+    "runtime_died": lambda e: f"the runtime died (exit code {e['exit_code']}), starting it again",
+    "stopped": lambda e: f"{e['reason']}; {ledger_line(e['ledger'])}",
+}
+
+
+def ledger_line(ledger: Status) -> str:
+    """captured = served + dropped, as a sum."""
+    drops = " + ".join(f"{n} {why}" for why, n in ledger["dropped"].items()) or "0 dropped"
+    sign = "=" if ledger["balanced"] else "is not"
+    return f"{ledger['captured']} captured {sign} {ledger['served']} served + {drops}"
