@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from acclimate.errors import CorruptBundle, IncompatibleBundle
 from acclimate.model.catseg import CATSeg
 
+WEIGHTS = "adapter_model.safetensors"
 _TARGET = r"clip\.(visual|text)\.resblocks\.({blocks})\.attn\.[qkv]_proj"
 
 
@@ -27,14 +29,17 @@ def new_adapter(network: CATSeg, rank: int, alpha: float, blocks: int) -> PeftMo
 
 def load_adapter(network: CATSeg, folder: Path) -> PeftModel:
     """Wrap `network` with a stored PEFT adapter, trainable; raises BundleError kinds."""
-    if not (folder / "adapter_config.json").is_file():
-        raise CorruptBundle(f"{folder} holds no adapter_config.json; restore the adapter folder")
+    for name in ("adapter_config.json", WEIGHTS):
+        if not (folder / name).is_file():
+            raise CorruptBundle(f"{folder} holds no {name}; restore the adapter folder")
     try:
-        return PeftModel.from_pretrained(network, str(folder), is_trainable=True)
-    except (OSError, SafetensorError) as error:
+        model = PeftModel.from_pretrained(network, str(folder), is_trainable=True)
+    except (OSError, SafetensorError, json.JSONDecodeError) as error:
         raise CorruptBundle(f"adapter {folder} is unreadable: {error}") from error
-    except (ValueError, RuntimeError, KeyError) as error:
+    except (ValueError, RuntimeError, KeyError, TypeError) as error:
         raise IncompatibleBundle(f"adapter {folder} does not fit this base: {error}") from error
+    copy_tensors(model, folder)
+    return model
 
 
 def lora_tensors(model: PeftModel) -> dict[str, Tensor]:
@@ -57,11 +62,13 @@ def save_adapter(model: PeftModel, folder: Path) -> None:
 
 def copy_tensors(model: PeftModel, folder: Path) -> None:
     """Give `model` the values of a stored adapter; raises BundleError kinds as `load_adapter`."""
-    path = folder / "adapter_model.safetensors"
+    path = folder / WEIGHTS
     try:
         stored = load_file(path)
     except (OSError, SafetensorError) as error:
         raise CorruptBundle(f"adapter {path} is unreadable: {error}") from error
+    if bad := [name for name, value in stored.items() if not bool(value.isfinite().all())]:
+        raise CorruptBundle(f"adapter {path} is not finite in {bad[0]}; quarantine it")
     own = {name.replace(".default.", "."): p for name, p in lora_tensors(model).items()}
     if {n: v.shape for n, v in stored.items()} != {n: p.shape for n, p in own.items()}:
         raise IncompatibleBundle(f"adapter {path} does not fit this base, rank or blocks")

@@ -1,0 +1,62 @@
+"""Adaptation without the clock: a stream into the buffer, then rounds as the daemon runs them."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from acclimate.adapt.main import run
+from acclimate.adapt.round import Round
+from acclimate.configs.schema import Config
+from acclimate.runtime.buffer import FrameBuffer
+from acclimate.runtime.bundle import Bundle, load_bundle
+from acclimate.runtime.engine import Engine
+from acclimate.world import Drive, Shift
+
+FPS, STRIDE = 8.0, 2
+
+
+@dataclass
+class Adapted:
+    """Where a stream's rounds led: the last accepted bundle, and every verdict on the way."""
+
+    bundle: Bundle
+    folder: Path
+    rounds: list[dict[str, Any]] = field(default_factory=list)
+
+
+def adapt_along(
+    config: Config, state: Path, work: Path, seed: int, shifts: Sequence[Shift], frames: int
+) -> Adapted:
+    """Drive `frames` frames under each shift, then one round; each starts from the accepted one."""
+    engine = Engine(state / "engine", config.serving.threads)
+    shutil.rmtree(work, ignore_errors=True)
+    base = state / "adapters" / "base"
+    best = Adapted(load_bundle(base, engine.info), base)
+    buffer, drive, index = FrameBuffer(work / "buffer", config.buffer), Drive(seed, fps=FPS), 0
+    for number, shift in enumerate(shifts, 1):
+        for _ in range(frames):
+            image = np.ascontiguousarray(drive.frame(index, shift)[0])
+            result = engine.infer(image, best.bundle)
+            buffer.offer(image, result.histogram, result.embedding)
+            index += STRIDE
+        out = work / f"r{number}"
+        task = Round(
+            f"r{number}", number, best.folder, state / "engine", buffer.folder, out, config,
+            seed=seed * 100 + number,
+        )  # fmt: skip
+        started = time.monotonic()
+        verdict = run(task)
+        best.rounds.append({
+            "id": task.id, "shift": shift.kind, "strength": shift.strength,
+            "seconds": round(time.monotonic() - started, 2), **verdict.to_dict(),
+        })  # fmt: skip
+        if verdict.accepted:
+            best.bundle, best.folder = load_bundle(out, engine.info), out
+    return best

@@ -1,0 +1,106 @@
+"""The gate's verdict on label maps: what passes, what is refused and why."""
+
+from __future__ import annotations
+
+import json
+from math import nan
+
+import numpy as np
+import pytest
+
+from acclimate.adapt.validate import Labels, Reference, Verdict, jensen_shannon, judge, shares
+from acclimate.configs.schema import GateConfig
+
+GATE = GateConfig(
+    min_pseudo_miou=0.45, min_agreement=0.85, max_histogram_js=0.05, min_class_recall=0.1,
+    max_labelled_drop=1.0,
+)  # fmt: skip
+
+
+@pytest.fixture
+def halves() -> Labels:
+    """Two frames of 40x40: class 0 above, class 1 below."""
+    labels = np.zeros((2, 40, 40), np.uint8)
+    labels[:, 20:] = 1
+    return labels
+
+
+def verdict(
+    before: Labels,
+    after: Labels,
+    labelled: tuple[float, float] | None = None,
+    confident: np.ndarray | None = None,
+) -> Verdict:
+    sure = np.ones(before.shape, bool) if confident is None else confident
+    return judge(before, after, Reference(before, sure), GATE, 3, labelled)
+
+
+def test_an_equal_candidate_is_accepted(halves: Labels) -> None:
+    same = verdict(halves, halves.copy())
+    assert same.accepted and same.reasons == ()
+    assert same.numbers == pytest.approx(
+        {
+            "pseudo_miou": 1.0, "agreement": 1.0, "histogram_js": 0.0,
+            "least_class_recall": 1.0, "changed_pixels": 0.0, "frames": 2.0,
+        }
+    )  # fmt: skip
+    assert json.loads(json.dumps(same.to_dict()))["accepted"] is True
+
+
+def test_a_collapsed_candidate_is_refused_for_every_reason(halves: Labels) -> None:
+    collapsed = verdict(halves, np.zeros_like(halves))
+    assert not collapsed.accepted
+    named = [reason.split()[0] for reason in collapsed.reasons]
+    assert named == ["pseudo_miou", "agreement", "histogram_js", "least_class_recall"]
+    assert collapsed.numbers["pseudo_miou"] == pytest.approx(0.25)
+    assert collapsed.numbers["agreement"] == pytest.approx(0.5)
+    assert collapsed.numbers["histogram_js"] == pytest.approx(0.3112781, abs=1e-6)
+    assert collapsed.numbers["changed_pixels"] == pytest.approx(0.5)
+
+
+def test_only_confident_pixels_must_agree(halves: Labels) -> None:
+    after, unsure = halves.copy(), np.ones(halves.shape, bool)
+    after[:, :4], after[:, 36:], unsure[:, :4], unsure[:, 36:] = 1, 0, False, False
+    assert verdict(halves, after, confident=unsure).accepted
+    refused = verdict(halves, after)
+    assert refused.reasons == ("agreement 0.800 must be >= 0.85",)
+
+
+def test_nothing_confident_is_no_agreement(halves: Labels) -> None:
+    unsure = verdict(halves, halves, confident=np.zeros(halves.shape, bool))
+    assert not unsure.accepted
+    assert unsure.numbers["agreement"] == unsure.numbers["least_class_recall"] == 0.0
+
+
+@pytest.mark.parametrize(("pixels", "accepted"), [(6, True), (7, False)])
+def test_losing_a_class_counts_from_two_pixels_in_a_thousand(pixels: int, accepted: bool) -> None:
+    before = np.zeros((2, 40, 40), np.uint8)
+    before.reshape(-1)[:pixels] = 2
+    lost = verdict(before, np.zeros_like(before))
+    assert lost.accepted is accepted
+    assert accepted or lost.reasons == ("least_class_recall 0.000 must be >= 0.1",)
+
+
+@pytest.mark.parametrize(
+    ("labelled", "accepted"),
+    [((50.0, 60.0), True), ((50.0, 49.0), True), ((50.0, 48.5), False), ((50.0, nan), False)],
+)
+def test_labelled_miou_may_drop_by_a_bounded_amount(
+    halves: Labels, labelled: tuple[float, float], accepted: bool
+) -> None:
+    judged = verdict(halves, halves, labelled)
+    assert judged.accepted is accepted
+    assert accepted or [r.split()[0] for r in judged.reasons] == ["labelled_drop"]
+    assert judged.numbers["labelled_miou_before"] == 50.0
+
+
+def test_shares_sum_to_one() -> None:
+    assert shares(np.array([[0, 0], [2, 0]], np.uint8), 4).tolist() == [0.75, 0.0, 0.25, 0.0]
+
+
+def test_jensen_shannon_is_bounded_and_symmetric() -> None:
+    left, right, even = np.array([1.0, 0.0]), np.array([0.0, 1.0]), np.array([0.5, 0.5])
+    assert jensen_shannon(left, left) == pytest.approx(0.0, abs=1e-9)
+    assert jensen_shannon(left, right) == pytest.approx(1.0, abs=1e-9)
+    assert jensen_shannon(left, even) == pytest.approx(0.3112781, abs=1e-6)
+    assert jensen_shannon(even, left) == pytest.approx(jensen_shannon(left, even))
