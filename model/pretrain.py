@@ -49,7 +49,7 @@ class Training:
     """Settings of the run that made the shipped weights."""
 
     seed: int = 2026
-    steps: int = 3000
+    steps: int = 4500
     batch: int = 4
     lr: float = 6e-4
     warmup: int = 150
