@@ -47,6 +47,7 @@ class Lifecycle:
         self.swapping: tuple[str, str, float] | None = None  # id, why, deadline
         self.ratio: float | None = None
         self.last: Message = {}
+        self.trouble: str | None = None
         self._round_ended = -float("inf")
         self._admitted_at_round = 0
         self._since_frame = 0
@@ -68,14 +69,21 @@ class Lifecycle:
         self.listen()
         if self.serving.died():
             self._on_crash()
+        try:
+            self._decide()
+            self.trouble = None
+        except OSError as error:
+            self._on_trouble(str(error))
+        return not self.serving.ended
+
+    def _decide(self) -> None:
         self._watch_round()
-        self._watch_probation()
         self._watch_swap()
-        for command in self.inbox.take():
+        self._watch_probation()
+        for command in self.inbox.take() if self.swapping is None else ():
             self._obey(command)
         if not self.busy and not self._recall():
             self._adapt_if_needed()
-        return not self.serving.ended
 
     def listen(self) -> None:
         """Take in what the serving process said."""
@@ -88,7 +96,7 @@ class Lifecycle:
         return any(x is not None for x in (self.round, self.probation, self.swapping))
 
     def close(self) -> None:
-        """End a round that is still running; its candidate is never born."""
+        """End a round that is still running; its candidate must not be born."""
         if self.round is not None:
             self.round.child.kill()
             self.events.write("round_cancelled", id=self.round.id)
@@ -129,6 +137,9 @@ class Lifecycle:
         name, why = event["id"], self.swapping[1] if self.swapping else "unasked"
         served, self._since_frame = event["frame"] - self._since_frame, event["frame"]
         self.swapping = None
+        if name in self.registry.state.quarantined:  # it came after its time was up
+            self._swap(self.registry.state.active, "rollback")
+            return
         if name != self.registry.state.active:
             self.registry.activate(name)
         before = self.window.mean()
@@ -157,6 +168,12 @@ class Lifecycle:
 
     def _on_error(self, event: Message) -> None:
         self.events.write("runtime_error", message=event["message"])
+
+    def _on_trouble(self, message: str) -> None:
+        """A full or broken disk stops adapting, never serving; told once, tried again later."""
+        if message != self.trouble:
+            self.events.write("trouble", message=message)
+        self.trouble, self._round_ended = message, time.monotonic()
 
     def _on_crash(self) -> None:
         """An adapter on probation is blamed for it; the last good one starts the next process."""
@@ -236,6 +253,8 @@ class Lifecycle:
         self.probation = None
         self._condemn(active, reason)
         self.registry.forget_after(target)
+        if self.round is not None:
+            self.close()
         self.events.write("rolled_back", id=active, to=target, reason=reason)
         self._swap(target, "rollback")
 

@@ -135,6 +135,7 @@ class Runtime:
             self._refuse(outcome)
         elif isinstance(outcome, Ready):
             started = time.monotonic()
+            self._report()
             before, self.bundle = self.bundle.id, outcome.bundle
             self._swap = {
                 "event": "swapped", "id": self.bundle.id, "from": before,
