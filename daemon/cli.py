@@ -109,6 +109,8 @@ def rollback_action(options: argparse.Namespace) -> int:
     known(registry, target)
     if target == registry.state.active:
         raise SwapRefused(f"{target} is what serves already")
+    if target in registry.state.quarantined:
+        raise SwapRefused(f"{target} is quarantined: {registry.state.quarantined[target]}")
     return ask(options.state, {"do": "rollback", "to": target}, "active", target)
 
 
