@@ -86,7 +86,7 @@ class FrameBuffer:
     def load(self, entry: Entry) -> NDArray[np.uint8]:
         """The frame (H,W,3) RGB; raises SourceError if the file went bad."""
         try:
-            with np.load(entry.path) as stored:
+            with entry.path.open("rb") as file, np.load(file) as stored:
                 frame = cv2.imdecode(stored["png"], cv2.IMREAD_COLOR)
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise SourceError(f"buffered frame {entry.path} is unreadable: {error}") from error
@@ -122,7 +122,7 @@ class FrameBuffer:
     def _read(self, path: Path) -> Entry | None:
         try:
             sequence = int(path.stem.split("-")[0])
-            with np.load(path) as stored:
+            with path.open("rb") as file, np.load(file) as stored:
                 histogram, embedding = stored["histogram"], stored["embedding"]
                 stored["png"]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
