@@ -20,6 +20,7 @@ from acclimate.adapt.lora import lora_tensors, network_of
 from acclimate.adapt.masking import block_mask, draw
 from acclimate.adapt.vocalign import (
     aggregate,
+    align,
     class_balance,
     mean_activation,
     pixel_weights,
@@ -70,7 +71,7 @@ class Words:
 
 
 def train_round(
-    model: PeftModel, words: Words, frames: Frames, settings: AdaptConfig,
+    model: PeftModel, words: Words, frames: Frames, prior: Tensor, settings: AdaptConfig,
     seed: int, progress: Progress,
 ) -> Trained:  # fmt: skip
     """Adapt `model`'s LoRA to `frames` (H, W, 3); stops early at 80 % of the deadline.
@@ -84,14 +85,20 @@ def train_round(
     teacher = EmaTeacher(student, settings.ema)
     optimiser = torch.optim.AdamW(student.values(), lr=settings.lr, weight_decay=1e-4)
     valid = hood_mask(settings, frames[0].shape[:2])
+    seen = prior.clone()
     started, losses = time.monotonic(), []
     for step in range(settings.steps):
         if time.monotonic() - started > 0.8 * settings.deadline_s:
             break
+        for group in optimiser.param_groups:
+            group["lr"] = settings.lr * (1 - step / settings.steps)
         teacher.update(student, step if settings.ema_warmup else step + PAST_WARMUP)
         images = _batch(frames, settings.batch, generator)
         with teacher.applied_to(student):
-            labels, weights, ids = _teach(model, words, images, settings, valid)
+            probability = _look(model, words, images)
+        seen = 0.9 * seen + 0.1 * mean_activation(probability, valid).mean(0)
+        probability = align(probability, seen, prior, settings.prior)
+        labels, weights, ids = _labels(probability, words, settings, valid)
         optimiser.zero_grad()
         loss = _learn(model, words, images, (labels, weights, ids), settings, generator)
         torch.nn.utils.clip_grad_norm_(student.values(), 1.0)
@@ -104,15 +111,18 @@ def train_round(
 
 
 @torch.no_grad()
-def _teach(
-    model: PeftModel, words: Words, images: Tensor, settings: AdaptConfig, valid: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Clean images -> local labels (B,H,W), loss weights (B,H,W), kept class ids (B,K)."""
+def _look(model: PeftModel, words: Words, images: Tensor) -> Tensor:
+    """The teacher's class probabilities (B,T,H,W), averaged over the image and its mirror."""
     network, text = network_of(model), words.embed()
     size = (images.shape[-2], images.shape[-1])
-    probability = aggregate(network(images, text), words.owner, size)
-    mirrored = aggregate(network(images.flip(-1), text), words.owner, size).flip(-1)
-    probability = (probability + mirrored) / 2
+    plain = aggregate(network(images, text), words.owner, size)
+    return (plain + aggregate(network(images.flip(-1), text), words.owner, size).flip(-1)) / 2
+
+
+def _labels(
+    probability: Tensor, words: Words, settings: AdaptConfig, valid: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Probabilities -> local labels (B,H,W), loss weights (B,H,W), kept class ids (B,K)."""
     ids = top_k(mean_activation(probability, valid), settings.top_k, words.safety)
     labels = pseudo_labels(
         probability, ids, valid, floor=settings.tau, ignore_pruned=settings.ignore_pruned

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,7 +60,7 @@ def condition(
     config: Config, state: Path, work: Path, stream: int, shifts: Sequence[Shift], report_on: range
 ) -> dict[str, Any]:
     """Adapt along `shifts`, report under the last one: mIoU by method, gains, rounds."""
-    words, engine = load_vocabulary(config.model.vocabulary), Engine(state / "engine", 2)
+    words, engine = load_vocabulary(config.model.vocabulary), Engine(state / "engine", 1)
     led = adapt_along(config, state, work, stream, shifts, FRAMES)
     base = load_bundle(state / "adapters" / "base", engine.info)
     where = scenes(report_on, shifts[-1], words)
@@ -166,29 +168,47 @@ def main() -> None:
     parser.add_argument("--dev", action="store_true")
     options = parser.parse_args()
     config = load_config(options.config)
-    config = replace(config, adapt=replace(config.adapt, threads=2),
-                     serving=replace(config.serving, threads=2))  # fmt: skip
-    torch.set_num_threads(2)
-    streams = DEV_STREAMS if options.dev else STREAMS
+    results: dict[str, Any] = {"machine": machine(), "settings": to_dict(config)}
     plan = {"night": NIGHT} | {name: (shift,) * SUDDEN_ROUNDS for name, shift in SUDDEN.items()}
-    results: dict[str, Any] = {"machine": machine(), "settings": to_dict(config), "conditions": {}}
+    plan = {name: plan[name] for name in options.only or plan}
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         state = Path(scratch) / "state"
         prepare(config, state)
         if not options.dev:
             results |= {"day": by_day(config, state), "latency_ms": latency(config, state)}
-        for name in options.only or plan:
-            runs = []
-            for number, stream in enumerate(streams):
-                report_on = DEV if options.dev else fresh_seeds(number)
-                work = Path(scratch) / f"{name}-{stream}"
-                runs.append(condition(config, state, work, stream, plan[name], report_on))
-                shown = runs[-1]["miou"] | {"accepted": [r["accepted"] for r in runs[-1]["rounds"]]}
-                print(name, stream, json.dumps(shown), flush=True)
-            results["conditions"][name] = over_seeds(runs)
-            (options.out / "default.json").write_text(json.dumps(results, indent=1) + "\n")
+        runs = all_runs(config, state, Path(scratch), plan, options.dev)
+    results["conditions"] = {name: over_seeds(runs[name]) for name in plan}
+    (options.out / "default.json").write_text(json.dumps(results, indent=1) + "\n")
     bars(results, options.out / "default.png")
+
+
+def all_runs(
+    config: Config, state: Path, scratch: Path, plan: dict[str, Sequence[Shift]], dev: bool
+) -> dict[str, list[dict[str, Any]]]:
+    """Every condition on every stream, one process a core, one thread each."""
+    streams = DEV_STREAMS if dev else STREAMS
+    environment = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), environment, set_threads) as pool:
+        jobs = {}
+        for name, shifts in plan.items():
+            for number, stream in enumerate(streams):
+                report_on = DEV if dev else fresh_seeds(number)
+                work = scratch / f"{name}-{stream}"
+                job = pool.submit(condition, config, state, work, stream, shifts, report_on)
+                jobs[name, stream] = job
+        runs: dict[str, list[dict[str, Any]]] = {name: [] for name in plan}
+        for (name, stream), job in jobs.items():
+            runs[name].append(job.result())
+            verdicts = [r["accepted"] for r in runs[name][-1]["rounds"]]
+            print(name, stream, json.dumps(runs[name][-1]["miou"]), verdicts, flush=True)
+    return runs
+
+
+def set_threads() -> None:
+    """One thread a process: its neighbours have the other cores."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import shutil
 import time
 from collections.abc import Sequence
@@ -52,7 +54,8 @@ def adapt_along(
             seed=seed * 100 + number,
         )  # fmt: skip
         started = time.monotonic()
-        verdict = run(task)
+        with contextlib.redirect_stdout(io.StringIO()):  # its progress is for a daemon
+            verdict = run(task)
         best.rounds.append({
             "id": task.id, "shift": shift.kind, "strength": shift.strength,
             "seconds": round(time.monotonic() - started, 2), **verdict.to_dict(),

@@ -85,6 +85,7 @@ class AdaptConfig:
     ema_warmup: bool = False
     ignore_pruned: bool = True
     balance: float = 0.5
+    prior: float = 0.5
     min_frames: int = 24
     newest: int = 64
     hood: tuple[tuple[Point, ...], ...] = ()
@@ -145,7 +146,7 @@ class Config:
 
 
 _SHARES = {
-    "heldout_share", "tau", "mask_ratio", "ema", "min_pseudo_miou", "min_agreement",
+    "heldout_share", "tau", "prior", "mask_ratio", "ema", "min_pseudo_miou", "min_agreement",
     "max_histogram_js", "min_class_recall", "max_confidence_drop", "recall_ratio",
 }  # fmt: skip
 _MAY_BE_ZERO = {

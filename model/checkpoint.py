@@ -64,10 +64,10 @@ def to_official(network: CATSeg) -> dict[str, Tensor]:
 
 def _load_strict(network: CATSeg, state: Mapping[str, Tensor]) -> None:
     own = network.state_dict()
-    problems = [f"missing {key}" for key in sorted(own.keys() - state.keys())]
+    problems = [f"missing {_theirs(key)}" for key in sorted(own.keys() - state.keys())]
     problems += [f"unexpected {key}" for key in sorted(state.keys() - own.keys())]
     problems += [
-        f"{key}: file has {tuple(state[key].shape)}, network needs {tuple(own[key].shape)}"
+        f"{_theirs(key)}: file has {tuple(state[key].shape)}, network needs {tuple(own[key].shape)}"
         for key in sorted(own.keys() & state.keys())
         if own[key].shape != state[key].shape
     ]
