@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from peft import PeftModel
-from torch import Tensor
 
 from acclimate.adapt.lora import (
     copy_tensors,
@@ -59,8 +58,7 @@ def run(task: Round) -> Verdict:
     words = Words(base, load_vocabulary(task.config.model.vocabulary))
     model = _accepted_model(base, task)
     against = reference(model, words, heldout)
-    prior = torch.from_numpy(np.mean([entry.histogram for entry in buffer.entries], 0))
-    trained = _train(task, model, words, [buffer.load(entry) for entry in training], prior)
+    trained = _train(task, model, words, [buffer.load(entry) for entry in training])
     candidate = _candidate(task, accepted, engine, model, words, heldout)
     verdict = _judge(task, engine, accepted, candidate, heldout, against)
     if verdict.accepted:
@@ -86,9 +84,7 @@ def _accepted_model(base: BaseModel, task: Round) -> PeftModel:
     return new_adapter(base.network, settings.rank, settings.alpha, settings.blocks)
 
 
-def _train(
-    task: Round, model: PeftModel, words: Words, frames: list[NDArray[np.uint8]], prior: Tensor
-) -> Trained:
+def _train(task: Round, model: PeftModel, words: Words, frames: list[NDArray[np.uint8]]) -> Trained:
     """Train, or in mode "validate" take the given adapter's tensors as they are."""
     if task.mode == "validate" and task.adapter_dir is not None:
         copy_tensors(model, task.adapter_dir)
@@ -101,7 +97,7 @@ def _train(
             raise SystemExit("the daemon is gone")
         say({"event": "progress", "step": step, "steps": task.config.adapt.steps, "loss": loss})
 
-    return train_round(model, words, frames, prior, task.config.adapt, task.seed, progress)
+    return train_round(model, words, frames, task.config.adapt, task.seed, progress)
 
 
 @torch.no_grad()

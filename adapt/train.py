@@ -20,7 +20,6 @@ from acclimate.adapt.lora import lora_tensors, network_of
 from acclimate.adapt.masking import block_mask, draw
 from acclimate.adapt.vocalign import (
     aggregate,
-    align,
     class_balance,
     mean_activation,
     pixel_weights,
@@ -71,11 +70,12 @@ class Words:
 
 
 def train_round(
-    model: PeftModel, words: Words, frames: Frames, prior: Tensor, settings: AdaptConfig,
+    model: PeftModel, words: Words, frames: Frames, settings: AdaptConfig,
     seed: int, progress: Progress,
 ) -> Trained:  # fmt: skip
     """Adapt `model`'s LoRA to `frames` (H, W, 3); stops early at 80 % of the deadline.
 
+    The learning rate falls linearly to 0, so that a round ends settled.
     The student learns the teacher's class labels on jittered, masked, mirrored views; the teacher
     is the moving average of the student and sees clean frames. Raises Diverged.
     """
@@ -85,7 +85,6 @@ def train_round(
     teacher = EmaTeacher(student, settings.ema)
     optimiser = torch.optim.AdamW(student.values(), lr=settings.lr, weight_decay=1e-4)
     valid = hood_mask(settings, frames[0].shape[:2])
-    seen = prior.clone()
     started, losses = time.monotonic(), []
     for step in range(settings.steps):
         if time.monotonic() - started > 0.8 * settings.deadline_s:
@@ -95,10 +94,7 @@ def train_round(
         teacher.update(student, step if settings.ema_warmup else step + PAST_WARMUP)
         images = _batch(frames, settings.batch, generator)
         with teacher.applied_to(student):
-            probability = _look(model, words, images)
-        seen = 0.9 * seen + 0.1 * mean_activation(probability, valid).mean(0)
-        probability = align(probability, seen, prior, settings.prior)
-        labels, weights, ids = _labels(probability, words, settings, valid)
+            labels, weights, ids = _teach(model, words, images, settings, valid)
         optimiser.zero_grad()
         loss = _learn(model, words, images, (labels, weights, ids), settings, generator)
         torch.nn.utils.clip_grad_norm_(student.values(), 1.0)
@@ -111,18 +107,15 @@ def train_round(
 
 
 @torch.no_grad()
-def _look(model: PeftModel, words: Words, images: Tensor) -> Tensor:
-    """The teacher's class probabilities (B,T,H,W), averaged over the image and its mirror."""
+def _teach(
+    model: PeftModel, words: Words, images: Tensor, settings: AdaptConfig, valid: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Clean images -> local labels (B,H,W), loss weights (B,H,W), kept class ids (B,K)."""
     network, text = network_of(model), words.embed()
     size = (images.shape[-2], images.shape[-1])
-    plain = aggregate(network(images, text), words.owner, size)
-    return (plain + aggregate(network(images.flip(-1), text), words.owner, size).flip(-1)) / 2
-
-
-def _labels(
-    probability: Tensor, words: Words, settings: AdaptConfig, valid: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Probabilities -> local labels (B,H,W), loss weights (B,H,W), kept class ids (B,K)."""
+    probability = aggregate(network(images, text), words.owner, size)
+    mirrored = aggregate(network(images.flip(-1), text), words.owner, size).flip(-1)
+    probability = (probability + mirrored) / 2
     ids = top_k(mean_activation(probability, valid), settings.top_k, words.safety)
     labels = pseudo_labels(
         probability, ids, valid, floor=settings.tau, ignore_pruned=settings.ignore_pruned

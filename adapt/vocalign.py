@@ -53,18 +53,6 @@ def aggregate(teacher_logits: Tensor, string_to_class: Tensor, size: tuple[int, 
     return classes
 
 
-def align(agg_prob: Tensor, seen: Tensor, prior: Tensor, power: float) -> Tensor:
-    """Tilt class probabilities (B, T, H, W) towards the class shares the stream is known to have.
-
-    p * (prior / seen)^power, renormalised; `seen` (T,) is the teacher's own mean, `prior` (T,) the
-    shares remembered from earlier frames. Distribution alignment as in ReMixMatch (Eq. 3 there),
-    bounded to a factor of 4. Ours, not VocAlign's; power 0 changes nothing.
-    """
-    ratio = ((prior + 1e-3) / (seen + 1e-3)).clamp(0.25, 4.0) ** power
-    tilted = agg_prob * ratio[:, None, None]
-    return tilted / tilted.sum(1, keepdim=True)
-
-
 def mean_activation(agg_prob: Tensor, valid: Tensor | None = None) -> Tensor:
     """(B, T, H, W) -> (B, T), the mean over valid pixels; 0 for an image without any."""
     if valid is None:

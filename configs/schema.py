@@ -69,9 +69,9 @@ class AdaptConfig:
     """One VocAlign round; `hood`: polygons of (x, y) in 0..1 that nothing is learned from."""
 
     enabled: bool = True
-    steps: int = 60
+    steps: int = 40
     batch: int = 2
-    lr: float = 1e-3
+    lr: float = 2e-3
     rank: int = 4
     alpha: float = 4.0
     blocks: int = 4
@@ -85,7 +85,6 @@ class AdaptConfig:
     ema_warmup: bool = False
     ignore_pruned: bool = True
     balance: float = 0.5
-    prior: float = 0.5
     min_frames: int = 24
     newest: int = 64
     hood: tuple[tuple[Point, ...], ...] = ()
@@ -146,7 +145,7 @@ class Config:
 
 
 _SHARES = {
-    "heldout_share", "tau", "prior", "mask_ratio", "ema", "min_pseudo_miou", "min_agreement",
+    "heldout_share", "tau", "mask_ratio", "ema", "min_pseudo_miou", "min_agreement",
     "max_histogram_js", "min_class_recall", "max_confidence_drop", "recall_ratio",
 }  # fmt: skip
 _MAY_BE_ZERO = {
