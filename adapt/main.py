@@ -9,6 +9,7 @@ buffer holds too little, 1 otherwise). Nothing but the round's `out_dir` is ever
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -32,7 +33,7 @@ from acclimate.adapt.round import Round, read_round
 from acclimate.adapt.train import Trained, Words, train_round
 from acclimate.adapt.validate import Reference, Verdict, judge, reference
 from acclimate.configs.vocabulary import load_vocabulary
-from acclimate.errors import AcclimateError, NotEnoughData
+from acclimate.errors import AcclimateError, NotEnoughData, SourceError
 from acclimate.model.load import BaseModel, load_base
 from acclimate.model.projections import merged_projections
 from acclimate.runtime.buffer import Entry, FrameBuffer
@@ -41,6 +42,7 @@ from acclimate.runtime.durable import fresh_folder
 from acclimate.runtime.engine import Engine
 from acclimate.runtime.evaluate import labelled_miou
 
+Sample = tuple[Entry, NDArray[np.uint8]]
 HELDOUT, MIN_HELDOUT, PROBES = 12, 4, 4
 NO_DATA = 75
 
@@ -51,30 +53,41 @@ def run(task: Round) -> Verdict:
     torch.set_num_threads(settings.threads)
     engine = Engine(task.engine_dir, settings.threads, task.config.serving.provider)
     accepted = load_bundle(task.parent_dir, engine.info)
-    buffer = FrameBuffer(task.buffer_dir, task.config.buffer)
-    training, heldout = _choose(task, buffer)
+    training, heldout = _choose(task)
 
     base = load_base(Path(task.config.model.weights) if task.config.model.weights else None)
     words = Words(base, load_vocabulary(task.config.model.vocabulary))
     model = _accepted_model(base, task)
-    against = reference(model, words, heldout)
-    trained = _train(task, model, words, [buffer.load(entry) for entry in training])
-    candidate = _candidate(task, accepted, engine, model, words, heldout)
-    verdict = _judge(task, engine, accepted, candidate, heldout, against)
+    unseen = [frame for _, frame in heldout]
+    against = reference(model, words, unseen)
+    trained = _train(task, model, words, [frame for _, frame in training])
+    candidate = _candidate(task, accepted, engine, model, words, unseen)
+    verdict = _judge(task, engine, accepted, candidate, unseen, against)
     if verdict.accepted:
-        _leave(task, candidate, model, trained, training, verdict)
+        _leave(task, candidate, model, trained, [entry for entry, _ in training], verdict)
     return verdict
 
 
-def _choose(task: Round, buffer: FrameBuffer) -> tuple[list[Entry], list[NDArray[np.uint8]]]:
-    training = buffer.training(task.config.adapt.newest)
-    heldout = buffer.heldout(HELDOUT)
+def _choose(task: Round) -> tuple[list[Sample], list[Sample]]:
+    """Training and held-out frames, read at once: the runtime goes on replacing entries."""
+    buffer = FrameBuffer(task.buffer_dir, task.config.buffer, reader=True)
+    training = _load(buffer, buffer.training(task.config.adapt.newest))
+    heldout = _load(buffer, buffer.heldout(HELDOUT))
     if len(training) < task.config.adapt.min_frames or len(heldout) < MIN_HELDOUT:
         raise NotEnoughData(
             f"buffer {task.buffer_dir} has {len(training)} frames to train on and {len(heldout)} "
             f"held out; a round needs {task.config.adapt.min_frames} and {MIN_HELDOUT}: drive on"
         )
-    return training, [buffer.load(entry) for entry in heldout]
+    return training, heldout
+
+
+def _load(buffer: FrameBuffer, entries: list[Entry]) -> list[Sample]:
+    """Entries with their frames; those that are gone by now are left out."""
+    samples = []
+    for entry in entries:
+        with contextlib.suppress(SourceError):
+            samples.append((entry, buffer.load(entry)))
+    return samples
 
 
 def _accepted_model(base: BaseModel, task: Round) -> PeftModel:

@@ -47,7 +47,7 @@ from benchmarks.scenes import (
     tables,
 )
 
-NIGHT = tuple(Shift("night", s) for s in (0.1, 0.2, 0.3, 0.42, 0.54, 0.66, 0.78, 0.95))
+NIGHT = tuple(Shift("night", s) for s in (0.15, 0.32, 0.5, 0.7, 0.95))
 SUDDEN = {
     "rain": Shift("rain", 0.7), "dusk": Shift("night", 0.45), "fog": Shift("fog", 0.6),
     "cast": Shift("cast", 0.7), "noise": Shift("noise", 0.7),

@@ -37,7 +37,7 @@ from benchmarks.picture import before_after
 from benchmarks.scenes import Scene, daylight, fresh_seeds, interval, miou, scenes, tables
 
 CONFIG = Path(__file__).parent.parent / "configs" / "demo.yaml"
-JUDGE_AT, FORCE_AT, DAY_AT, END_AT = 14.0, 150.0, 172.0, 192.0
+JUDGE_AT, FORCE_AT, DAY_AT, END_AT = 12.0, 210.0, 228.0, 243.0
 FORCED = "sabotage"
 
 
@@ -61,12 +61,15 @@ class Director:
             if not life.busy:
                 life.start_round("a sabotaged candidate", "validate", self.work / "adapter")
                 self.judged = life.round.id if life.round else ""
-        elif not self.forced and now > FORCE_AT and not life.busy and life.window.mean():
+        elif not self.forced and now > FORCE_AT and self._quiet(life):
             self.forced = True
             life.force(FORCED, self.work / FORCED)
 
+    def _quiet(self, life: Lifecycle) -> bool:
+        return life.swapping is None and life.probation is None and life.window.mean() is not None
+
     def _note(self, life: Lifecycle) -> None:
-        if life.last is self._seen:
+        if not life.last or life.last is self._seen:
             return
         self._seen = life.last
         when = "while_adapting" if life.round is not None else "serving_alone"
@@ -82,7 +85,7 @@ def sabotage(config: Config, state: Path, work: Path) -> None:
     model = new_adapter(base.network, settings.rank, settings.alpha, settings.blocks)
     generator = torch.Generator().manual_seed(1)
     for tensor in lora_tensors(model).values():
-        tensor.copy_(0.15 * torch.randn(tensor.shape, generator=generator))
+        tensor.copy_(0.3 * torch.randn(tensor.shape, generator=generator))
     save_adapter(model, fresh_folder(work / "adapter"))
     engine = Engine(state / "engine", config.serving.threads)
     good = load_bundle(state / "adapters" / "base", engine.info)

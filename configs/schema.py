@@ -99,10 +99,10 @@ class AdaptConfig:
 class GateConfig:
     """Bounds a candidate must keep on held-out frames (shares 0..1, JS divergence in bits)."""
 
-    min_pseudo_miou: float = 0.45
-    min_agreement: float = 0.85
-    max_histogram_js: float = 0.05
-    min_class_recall: float = 0.1
+    min_pseudo_miou: float = 0.5
+    min_agreement: float = 0.99
+    max_histogram_js: float = 0.02
+    min_class_recall: float = 0.5
     labelled_dir: str | None = None
     max_labelled_drop: float = 1.0
 

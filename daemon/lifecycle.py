@@ -82,7 +82,7 @@ class Lifecycle:
         self._watch_probation()
         for command in self.inbox.take() if self.swapping is None else ():
             self._obey(command)
-        if not self.busy and not self._recall():
+        if self.swapping is None and self.probation is None and not self._recall():
             self._adapt_if_needed()
 
     def listen(self) -> None:
@@ -142,7 +142,7 @@ class Lifecycle:
             return
         if name != self.registry.state.active:
             self.registry.activate(name)
-        before = self.window.mean()
+        before, self.ratio = self.window.mean(), None
         self.window.clear()
         unproven = name not in self.registry.state.good
         self.probation = Probation(self.config.probation, before) if unproven else None
@@ -253,8 +253,7 @@ class Lifecycle:
         self.probation = None
         self._condemn(active, reason)
         self.registry.forget_after(target)
-        if self.round is not None:
-            self.close()
+        self.close()
         self.events.write("rolled_back", id=active, to=target, reason=reason)
         self._swap(target, "rollback")
 
@@ -265,17 +264,20 @@ class Lifecycle:
 
     def force(self, name: str, folder: Path) -> None:
         """Take a bundle in past the gate; probation is what is left to stop it."""
+        self.close()
         self.registry.adopt(name, folder)
         self.events.write("forced", id=name)
         self._swap(name, "forced")
 
     def _recall(self) -> bool:
-        """Swap back to a good adapter whose condition fits clearly better; no round is needed."""
+        """Swap back to a good adapter whose condition fits clearly better; no round is needed,
+        and one that is running for the condition left behind has become pointless."""
         state = self.registry.state
         others = {name: self._condition(name) for name in state.good if name != state.active}
         name = self.drift.nearer(self.ratio, others) if self.ratio is not None else None
         if name is None:
             return False
+        self.close()
         self.events.write("recalled", id=name, instead_of=state.active, drift=self.ratio)
         self._swap(name, "recall")
         return True

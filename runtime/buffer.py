@@ -40,12 +40,16 @@ class Entry:
 class FrameBuffer:
     """Admits by novelty, holds out by hash, evicts what its classes have most of."""
 
-    def __init__(self, folder: Path, config: BufferConfig) -> None:
-        """Open or create; torn and unreadable entries are removed and counted in `removed`."""
-        self.folder, self.config = folder, config
+    def __init__(self, folder: Path, config: BufferConfig, reader: bool = False) -> None:
+        """Open or create; torn and unreadable entries are removed and counted in `removed`.
+
+        A `reader` looks at a buffer that another process writes: it removes nothing, and what it
+        lists may be gone when it is loaded.
+        """
+        self.folder, self.config, self._reader = folder, config, reader
         self.offered = self.admitted = self.removed = 0
         folder.mkdir(parents=True, exist_ok=True)
-        for torn in folder.glob("*.tmp"):
+        for torn in () if reader else folder.glob("*.tmp"):
             torn.unlink()
         found = (self._read(path) for path in sorted(folder.glob("*.npz")))
         self.entries = [entry for entry in found if entry is not None]
@@ -125,11 +129,12 @@ class FrameBuffer:
             with path.open("rb") as file, np.load(file) as stored:
                 histogram, embedding = stored["histogram"], stored["embedding"]
                 stored["png"]
+            size = path.stat().st_size
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            path.unlink(missing_ok=True)
+            if not self._reader:
+                path.unlink(missing_ok=True)
             self.removed += 1
             return None
-        size = path.stat().st_size
         return Entry(path, sequence, self._is_heldout(path), histogram, embedding, size)
 
 
