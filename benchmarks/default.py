@@ -31,7 +31,7 @@ from acclimate.runtime.bundle import load_bundle
 from acclimate.runtime.engine import Engine
 from acclimate.runtime.evaluate import class_iou
 from acclimate.world import Shift
-from benchmarks.demo import CONFIG, frozen_bundle, spread
+from benchmarks.demo import frozen_bundle, spread
 from benchmarks.drive import Adapted, adapt_along
 from benchmarks.plot import bars
 from benchmarks.scenes import (
@@ -52,7 +52,7 @@ SUDDEN = {
     "rain": Shift("rain", 0.7), "dusk": Shift("night", 0.45), "fog": Shift("fog", 0.6),
     "cast": Shift("cast", 0.7), "noise": Shift("noise", 0.7),
 }  # fmt: skip
-SUDDEN_ROUNDS, FRAMES = 2, 60
+SUDDEN_ROUNDS, FRAMES = 1, 60
 METHODS = ("frozen", "frozen_with_concepts", "frozen_normalised", "adapted")
 
 
@@ -163,11 +163,11 @@ def main() -> None:
     """Everything, or with --dev the streams and scenes that settings are chosen on."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    parser.add_argument("--config", type=Path, default=CONFIG)
+    parser.add_argument("--config", type=Path, help="settings; without: the defaults")
     parser.add_argument("--only", nargs="*", help="conditions: night, rain, dusk, fog, ...")
     parser.add_argument("--dev", action="store_true")
     options = parser.parse_args()
-    config = load_config(options.config)
+    config = load_config(options.config) if options.config else Config()
     results: dict[str, Any] = {"machine": machine(), "settings": to_dict(config)}
     plan = {"night": NIGHT} | {name: (shift,) * SUDDEN_ROUNDS for name, shift in SUDDEN.items()}
     plan = {name: plan[name] for name in options.only or plan}

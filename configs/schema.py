@@ -86,7 +86,7 @@ class AdaptConfig:
     ignore_pruned: bool = True
     balance: float = 0.5
     min_frames: int = 24
-    newest: int = 64
+    newest: int = 48
     hood: tuple[tuple[Point, ...], ...] = ()
     deadline_s: float = 60.0
     memory_mb: float = 3000.0

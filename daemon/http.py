@@ -23,10 +23,10 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>acclimate<
 </style>
 <main><h1>acclimate</h1><img id="latest" alt="latest overlay"><table id="rows"></table></main>
 <script>
- const text = v => v === null ? "-" : typeof v === "object" ?
-   Object.entries(v).map(([k, x]) => k + " " + (typeof x === "object" ? JSON.stringify(x) : x))
-     .join(", ") || "-" :
-   typeof v === "number" ? Math.round(v * 1000) / 1000 : v;
+ const text = v => v === null ? "-" : Array.isArray(v) ? v.join(", ") || "none" :
+   typeof v === "object" ?
+     Object.entries(v).map(([k, x]) => k + " " + text(x)).join(", ") || "none" :
+   typeof v === "number" ? String(Math.round(v * 1000) / 1000) : String(v);
  async function refresh() {
    try {
      const status = await (await fetch("status")).json();
