@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from acclimate.errors import Diverged
+from acclimate.model.inference import class_probabilities
 
 IGNORE = 255
 EPSILON = torch.finfo(torch.float32).eps
@@ -46,8 +47,8 @@ def aggregate(teacher_logits: Tensor, string_to_class: Tensor, size: tuple[int, 
     Paper Eq. 7. `teacher_logits` (B, S, h, w), `string_to_class` (S, T) one-hot; both are taken
     to float32. Raises Diverged when the logits give anything but finite probabilities.
     """
-    strings = upsample(teacher_logits.float(), size).softmax(1)
-    classes = torch.einsum("bshw,st->bthw", strings, string_to_class.to(strings))
+    logits = teacher_logits.float()
+    classes = class_probabilities(logits, string_to_class.to(logits), size)
     if not bool(classes.isfinite().all()):
         raise Diverged("the teacher's logits are not finite; go back to the accepted adapter")
     return classes
