@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib.util
 import json
 import os
 import subprocess
@@ -30,16 +31,31 @@ Hook = Callable[[Lifecycle], None]
 
 
 def prepare(config: Config, state: Path) -> Path:
-    """Make `state` servable: engine and base bundle. Returns the resolved configuration's path."""
+    """Make `state` servable: engine and base bundle. Returns the resolved configuration's path.
+
+    Where torch is not installed, a state folder that was prepared elsewhere is taken as it is.
+    """
     state.mkdir(parents=True, exist_ok=True)
     path = state / "config.json"
     write_atomic(path, (json.dumps(to_dict(config), indent=1) + "\n").encode())
+    if not can_adapt():
+        if not (state / "engine" / "engine.json").is_file():
+            raise ExportError(
+                f"{state} holds no engine, and making one needs torch: "
+                "pip install 'acclimate[adapt]', or copy a prepared state folder here"
+            )
+        return path
     arguments = ["--config", str(path), "--state", str(state)]
     environment = {**os.environ, **dict(PROCESSES["export"].env)}
     code = subprocess.run(command("export", arguments), env=environment, check=False).returncode
     if code:
         raise ExportError(f"the engine could not be prepared in {state} (exit code {code})")
     return path
+
+
+def can_adapt() -> bool:
+    """Is torch installed? (It is not imported to find out.)"""
+    return importlib.util.find_spec("torch") is not None
 
 
 def run(
@@ -49,6 +65,8 @@ def run(
 ) -> dict[str, Any]:  # fmt: skip
     """The whole life of one daemon; returns its last status. `hook` is called at every tick."""
     stop = stop or threading.Event()
+    if not can_adapt():
+        config = replace(config, adapt=replace(config.adapt, enabled=False))
     with only_one(state) as daemon_file:
         resolved = prepare(config, state)
         metrics, events = Metrics(), EventLog(state / "events.jsonl", listener)
@@ -62,6 +80,8 @@ def run(
         )  # fmt: skip
         announce(daemon_file, config.daemon.http_host, window.port)
         events.write("started", http=f"http://{config.daemon.http_host}:{window.port}/")
+        if not config.adapt.enabled:
+            events.write("adaptation_off", torch=can_adapt())
         try:
             serving.start(life.first_adapter())
             while life.tick() and not stop.is_set():

@@ -89,6 +89,9 @@ def _words(value: Any) -> str:
 
 _SENTENCES: dict[str, Any] = {
     "started": lambda e: f"watch it at {e['http']}",
+    "adaptation_off": lambda e: (
+        "adaptation is off" + ("" if e["torch"] else ": torch is not installed")
+    ),
     "serving": lambda e: f"serving {e['adapter']} on {e['provider']}",
     "reference": lambda e: "the stream's own look is known: drift is measured from here",
     "round_started": lambda e: f"round {e['id']} from {e['parent']}: {e['reason']}",

@@ -1,0 +1,139 @@
+"""The engine: what it refuses, and that an adapter is nothing but an input."""
+
+from __future__ import annotations
+
+import json
+import pkgutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import acclimate.runtime
+from acclimate.errors import EngineError, EngineLoadError
+from acclimate.runtime.bundle import Bundle, load_bundle
+from acclimate.runtime.durable import sha256
+from acclimate.runtime.engine import Engine, EngineInfo
+
+WEIGHT = "visual.0.q_proj.weight"
+ALTERED = r"model\.onnx is missing or was altered; export the engine again"
+
+
+@pytest.fixture(scope="module")
+def engine(prepared: Path) -> Engine:
+    return Engine(prepared / "engine", threads=1, provider="cpu")
+
+
+@pytest.fixture(scope="module")
+def base(prepared: Path, engine: Engine) -> Bundle:
+    return load_bundle(prepared / "adapters" / "base", engine.info)
+
+
+def other_json(folder: Path, **change: object) -> None:
+    path = folder / "engine.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [
+        ((160, 224), np.uint8), ((160, 224, 4), np.uint8), ((224, 160, 3), np.uint8),
+        ((1, 160, 224, 3), np.uint8), ((160, 224, 3), np.float32), ((160, 224, 3), np.int8),
+    ],
+)  # fmt: skip
+def test_another_frame_is_refused_by_its_shape(
+    engine: Engine, base: Bundle, shape: tuple[int, ...], kind: type
+) -> None:
+    with pytest.raises(EngineError, match=rf"{np.dtype(kind)}\({shape[0]}, .*not uint8\(160, 224"):
+        engine.infer(np.zeros(shape, kind), base)
+
+
+def test_one_flipped_bit_in_the_graph_is_found(state: Path) -> None:
+    path = state / "engine" / "model.onnx"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(EngineLoadError, match=ALTERED):
+        Engine(state / "engine")
+
+
+def test_a_missing_graph_is_named(state: Path) -> None:
+    (state / "engine" / "model.onnx").unlink()
+    with pytest.raises(EngineLoadError, match=ALTERED):
+        Engine(state / "engine")
+
+
+def test_a_signed_graph_that_is_none_is_named(state: Path) -> None:
+    path = state / "engine" / "model.onnx"
+    path.write_bytes(b"signed nonsense")
+    other_json(state / "engine", onnx_sha256=sha256(path))
+    with pytest.raises(EngineLoadError, match=r"model\.onnx does not load"):
+        Engine(state / "engine")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "3", '{"inputs": {"a": 3}}', "\0"])
+def test_a_rotten_description_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "engine.json").write_text(text)
+    with pytest.raises(EngineLoadError, match=r"engine\.json .*export the engine again"):
+        EngineInfo.load(tmp_path)
+
+
+@pytest.mark.xfail(raises=AttributeError, reason="a list where a mapping should be")
+def test_inputs_must_be_a_mapping(prepared: Path, tmp_path: Path) -> None:
+    (tmp_path / "engine.json").write_text((prepared / "engine" / "engine.json").read_text())
+    other_json(tmp_path, inputs=[])
+    with pytest.raises(EngineLoadError, match=r"engine\.json"):
+        EngineInfo.load(tmp_path)
+
+
+def test_a_missing_description_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EngineLoadError, match=r"engine\.json"):
+        Engine(tmp_path)
+
+
+def test_no_gpu_where_one_is_wanted_is_told(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("acclimate.runtime.engine._has_gpu", lambda: False)
+    with pytest.raises(EngineLoadError, match="use auto"):
+        Engine(prepared / "engine", provider="cuda")
+    assert Engine(prepared / "engine", provider="auto").provider == "CPUExecutionProvider"
+
+
+def test_there_and_back_again_in_every_output(engine: Engine, base: Bundle) -> None:
+    frame = base.probe_frames[0]
+    turned = replace(base, inputs=base.inputs | {WEIGHT: -base.inputs[WEIGHT]})
+    first, between, again = (engine.infer(frame, b) for b in (base, turned, base))
+    assert (between.confidence != first.confidence).any()
+    for name in ("labels", "confidence", "histogram", "embedding"):
+        assert getattr(again, name).tobytes() == getattr(first, name).tobytes()
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_strings_may_come_in_any_number(engine: Engine, base: Bundle, times: int) -> None:
+    inputs = dict(base.inputs)
+    for name in ("text", "string_to_class"):
+        inputs[name] = np.repeat(inputs[name][:7], times, 0)
+    result = engine.infer(base.probe_frames[0], replace(base, inputs=inputs))
+    served = inputs["string_to_class"].argmax(1)
+    assert set(np.unique(result.labels)) <= set(served.tolist())
+    assert result.histogram.shape == (engine.info.classes,)
+
+
+def test_the_probe_is_reproduced(engine: Engine, base: Bundle) -> None:
+    labels: list[Any] = [engine.infer(frame, base).labels for frame in base.probe_frames]
+    assert (np.stack(labels) == base.probe_labels).mean() >= 0.999
+
+
+def test_no_module_of_serving_imports_torch() -> None:
+    found = pkgutil.walk_packages(acclimate.runtime.__path__, "acclimate.runtime.")
+    names = [module.name for module in found]
+    assert len(names) > 10
+    heavy = "{'torch', 'open_clip', 'peft'}"
+    code = f"import sys, {', '.join(names)}; print({heavy} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,136 @@
+"""Confusion, IoU and pairs of pictures and labels, against numbers worked out by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from acclimate.errors import SourceError
+from acclimate.runtime.bundle import Bundle
+from acclimate.runtime.engine import Engine
+from acclimate.runtime.evaluate import (
+    class_iou,
+    confusion,
+    evaluate,
+    fit,
+    labelled,
+    labelled_miou,
+    mean_iou,
+    read_image,
+    resize_labels,
+)
+
+BUNDLE = cast("Bundle", None)
+
+
+class RedIsOne:
+    """An engine of 4 x 6 pixels and three classes: red is class 1, all else 0."""
+
+    info = SimpleNamespace(size=(4, 6), classes=3)
+
+    def infer(self, frame: NDArray[np.uint8], bundle: Bundle) -> Any:
+        assert frame.shape == (4, 6, 3)
+        return SimpleNamespace(labels=(frame[:, :, 0] > 127).astype(np.uint8))
+
+
+RED_IS_ONE = cast("Engine", RedIsOne())
+
+
+def left_red(height: int = 4, width: int = 6) -> NDArray[np.uint8]:
+    image = np.zeros((height, width, 3), np.uint8)
+    image[:, : width // 2, 0] = 255
+    return image
+
+
+def save(path: Path, rgb: NDArray[np.uint8]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    assert cv2.imwrite(str(path), rgb[:, :, ::-1] if rgb.ndim == 3 else rgb)
+
+
+def test_rows_are_truth_and_columns_are_guesses() -> None:
+    truth = np.array([[0, 0, 1, 2]], np.uint8)
+    guess = np.array([[1, 1, 1, 0]], np.uint8)
+    np.testing.assert_array_equal(confusion(truth, guess, 3), [[0, 2, 0], [0, 1, 0], [1, 0, 0]])
+
+
+def test_pixels_without_a_class_count_nowhere() -> None:
+    truth = np.array([[255, 3, 0]], np.uint8)
+    assert confusion(truth, np.zeros((1, 3), np.uint8), 3).tolist() == [[1, 0, 0], [0] * 3, [0] * 3]
+
+
+def test_many_classes_do_not_overflow() -> None:
+    table = confusion(np.array([[254]], np.uint8), np.array([[253]], np.uint8), 255)
+    assert (table[254, 253], table.sum()) == (1, 1)
+
+
+def test_iou_and_its_mean() -> None:
+    table = np.array([[3.0, 1, 0, 2], [1, 1, 0, 0], [0, 2, 0, 0], [0, 0, 0, 0]])
+    # class 0: 3 of 3+1+2+1; class 1: 1 of 1+1+1+2; class 2: 0 of 2; class 3 has no labels
+    np.testing.assert_allclose(class_iou(table), [300 / 7, 20, 0, np.nan])
+    assert mean_iou(table) == pytest.approx((300 / 7 + 20 + 0) / 3)
+
+
+def test_no_labels_have_no_mean() -> None:
+    assert np.isnan(mean_iou(np.zeros((3, 3))))
+
+
+def test_an_engine_is_judged_at_the_labels_own_size() -> None:
+    truth = np.zeros((8, 12), np.uint8)
+    truth[:4, :6] = 1  # the engine says 1 on the whole left half
+    table = evaluate(RED_IS_ONE, BUNDLE, [(left_red(), truth), (left_red(16, 24), truth)])
+    assert table.tolist() == [[96, 48, 0], [0, 48, 0], [0, 0, 0]]
+    assert mean_iou(table) == pytest.approx((100 * 96 / 144 + 50) / 2)
+
+
+def test_folders_are_paired_by_stem_in_order(tmp_path: Path) -> None:
+    truth = np.repeat(np.array([[1, 0]], np.uint8), 4, 0).repeat(3, 1)
+    for name in ("b.PNG", "a.jpg"):
+        save(tmp_path / "images" / name, left_red())
+        save(tmp_path / "labels" / f"{Path(name).stem}.png", truth)
+    (tmp_path / "images" / "notes.txt").write_text("not a picture")
+    pairs = list(labelled(tmp_path / "images", tmp_path / "labels"))
+    assert len(pairs) == 2
+    np.testing.assert_array_equal(pairs[1][0], left_red())
+    assert labelled_miou(RED_IS_ONE, BUNDLE, tmp_path) == 100
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="images holds no"):
+        labelled_miou(RED_IS_ONE, BUNDLE, tmp_path)
+    save(tmp_path / "images" / "a.png", left_red())
+    save(tmp_path / "labels" / "b.png", left_red())
+    with pytest.raises(SourceError, match=r"images/a\.png.*labels/a\.png"):
+        labelled_miou(RED_IS_ONE, BUNDLE, tmp_path)
+    (tmp_path / "c.png").write_bytes(b"rot")
+    with pytest.raises(SourceError, match=r"c\.png"):
+        read_image(tmp_path / "c.png")
+
+
+@pytest.mark.xfail(raises=cv2.error, reason="OpenCV raises for pictures beyond its pixel limit")
+def test_a_picture_that_claims_to_be_huge_is_named(tmp_path: Path) -> None:
+    save(tmp_path / "huge.jpg", left_red(16, 16))
+    content = bytearray((tmp_path / "huge.jpg").read_bytes())
+    at = content.index(b"\xff\xc0") + 5
+    content[at : at + 4] = b"\xff\xdc\xff\xdc"
+    (tmp_path / "huge.jpg").write_bytes(content)
+    with pytest.raises(SourceError, match=r"huge\.jpg"):
+        read_image(tmp_path / "huge.jpg")
+
+
+def test_a_frame_that_fits_is_left_alone() -> None:
+    frame = left_red()
+    assert fit(frame, (4, 6)) is frame
+    assert fit(frame, (2, 3)).shape == (2, 3, 3)
+    assert fit(frame, (9, 7)).shape == (9, 7, 3)
+
+
+def test_labels_are_resized_to_their_nearest() -> None:
+    labels = np.array([[0, 9], [4, 2]], np.uint8)
+    assert resize_labels(labels, (2, 2)) is labels
+    np.testing.assert_array_equal(resize_labels(labels, (4, 6)), labels.repeat(2, 0).repeat(3, 1))
