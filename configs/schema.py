@@ -145,7 +145,7 @@ class Config:
 
 
 _SHARES = {
-    "heldout_share", "tau", "mask_ratio", "ema", "min_pseudo_miou", "min_agreement",
+    "heldout_share", "hood", "tau", "mask_ratio", "ema", "min_pseudo_miou", "min_agreement",
     "max_histogram_js", "min_class_recall", "max_confidence_drop", "recall_ratio",
 }  # fmt: skip
 _MAY_BE_ZERO = {
@@ -166,7 +166,7 @@ def load_config(path: Path) -> Config:
         raw = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"cannot read {path}: {error}"]) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError([f"{path} is not YAML: {error}"]) from error
     return parse_config(raw if raw is not None else {})
 
@@ -226,13 +226,15 @@ def _sequence(options: Any, raw: object, path: str, problems: list[str]) -> obje
     if len(kinds) != len(raw):
         problems.append(f"{path}: expected {len(kinds)} values, not {len(raw)}")
         return ()
+    if options[0] == Point and len(raw) < 3:
+        problems.append(f"{path}: a polygon has 3 points or more, not {len(raw)}")
     pairs = zip(kinds, raw, strict=True)
     return tuple(_value(k, v, f"{path}[{i}]", problems) for i, (k, v) in enumerate(pairs))
 
 
 def _scalar(kind: type, raw: object, path: str, problems: list[str]) -> object:
     if kind is float and isinstance(raw, int) and not isinstance(raw, bool):
-        raw = float(raw)
+        raw = float(raw) if abs(raw) < 2**63 else float("inf")
     if not isinstance(raw, kind) or (isinstance(raw, bool) and kind is not bool):
         problems.append(f"{path}: expected {kind.__name__}, not {raw!r}")
         return raw
@@ -242,12 +244,14 @@ def _scalar(kind: type, raw: object, path: str, problems: list[str]) -> object:
 
 
 def _check_range(number: float, path: str, problems: list[str]) -> None:
-    name = path.rsplit(".", 1)[-1]
+    name = path.rsplit(".", 1)[-1].split("[")[0]
     if number != number or number in (float("inf"), float("-inf")):
         problems.append(f"{path}: must be a finite number")
     elif name in _SHARES and not 0 <= number <= 1:
         problems.append(f"{path}: {number} is not a share between 0 and 1")
-    elif number < 0 or (number == 0 and name not in _MAY_BE_ZERO | _SHARES and "[" not in name):
+    elif name == "http_port" and number > 65535:
+        problems.append(f"{path}: {number} is no port; ports end at 65535")
+    elif number < 0 or (number == 0 and name not in _MAY_BE_ZERO | _SHARES):
         problems.append(f"{path}: {number} must be greater than 0")
 
 

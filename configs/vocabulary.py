@@ -84,7 +84,7 @@ def load_vocabulary(name_or_path: str) -> Vocabulary:
     except OSError as error:
         known = ", ".join(sorted(p.stem for p in PACKAGED.glob("*.yaml")))
         raise ConfigError([f"vocabulary {name_or_path!r}: {error}; packaged: {known}"]) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError([f"vocabulary {path} is not YAML: {error}"]) from error
     return parse_vocabulary(raw, str(path))
 
@@ -109,18 +109,22 @@ def _read_class(row: Any, where: str, problems: list[str]) -> VocabularyClass:
     if not isinstance(row, dict) or not isinstance(row.get("name"), str) or not row["name"].strip():
         problems.append(f"{where}: needs a name")
         return blank
-    if unknown := sorted(row.keys() - _KEYS):
+    if unknown := sorted(map(str, row.keys() - _KEYS)):
         problems.append(f"{where}: unknown keys {unknown}; known: {sorted(_KEYS)}")
     concepts, color = row.get("concepts", [row["name"]]), row.get("color")
     if not (isinstance(concepts, list) and concepts and all(_is_text(c) for c in concepts)):
         problems.append(f"{where} ({row['name']}): concepts must be a list of words")
     if not (isinstance(color, list) and len(color) == 3 and all(_is_byte(c) for c in color)):
         problems.append(f"{where} ({row['name']}): color must be three numbers from 0 to 255")
+    ids = row.get("source_ids", [])
+    if not (isinstance(ids, list) and all(_is_byte(i) for i in ids)):
+        problems.append(f"{where} ({row['name']}): source_ids must be numbers from 0 to 255")
+    if not isinstance(row.get("safety", False), bool):
+        problems.append(f"{where} ({row['name']}): safety must be true or false")
     if problems or not color:
         return blank
-    ids = tuple(row.get("source_ids", ()))
     return VocabularyClass(
-        row["name"], tuple(concepts), tuple(color), bool(row.get("safety", False)), ids
+        row["name"], tuple(concepts), tuple(color), row.get("safety", False), tuple(ids)
     )
 
 

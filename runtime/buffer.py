@@ -23,6 +23,10 @@ from acclimate.errors import SourceError
 from acclimate.runtime.durable import write_atomic
 
 RECENT = 64
+_ROT = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, RuntimeError,
+    zipfile.BadZipFile,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ class FrameBuffer:
     ) -> bool:  # fmt: skip
         """Keep the frame if it is new enough; raises OSError when the disk refuses."""
         self.offered += 1
+        self._forget_others(histogram, embedding)
         if self._distance(embedding) < self.config.novelty:
             return False
         digest = hashlib.sha256(frame.tobytes()).hexdigest()
@@ -92,7 +97,7 @@ class FrameBuffer:
         try:
             with entry.path.open("rb") as file, np.load(file) as stored:
                 frame = cv2.imdecode(stored["png"], cv2.IMREAD_COLOR)
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (*_ROT, cv2.error) as error:
             raise SourceError(f"buffered frame {entry.path} is unreadable: {error}") from error
         if frame is None:
             raise SourceError(f"buffered frame {entry.path} holds no image")
@@ -104,6 +109,17 @@ class FrameBuffer:
             return 2.0
         stored = np.stack([entry.embedding for entry in recent])
         return float(1 - (stored @ embedding).max())
+
+    def _forget_others(
+        self, histogram: NDArray[np.float32], embedding: NDArray[np.float32]
+    ) -> None:
+        """Entries of another vocabulary or base have no place beside this one."""
+        shapes = (histogram.shape, embedding.shape)
+        others = [e for e in self.entries if (e.histogram.shape, e.embedding.shape) != shapes]
+        for entry in others:
+            self.entries.remove(entry)
+            entry.path.unlink(missing_ok=True)
+            self.removed += 1
 
     def _is_heldout(self, path: Path) -> bool:
         share = int(path.stem.split("-")[1][:8], 16) / 0xFFFFFFFF
@@ -129,13 +145,13 @@ class FrameBuffer:
             with path.open("rb") as file, np.load(file) as stored:
                 histogram, embedding = stored["histogram"], stored["embedding"]
                 stored["png"]
-            size = path.stat().st_size
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            size, heldout = path.stat().st_size, self._is_heldout(path)
+        except _ROT:
             if not self._reader:
                 path.unlink(missing_ok=True)
             self.removed += 1
             return None
-        return Entry(path, sequence, self._is_heldout(path), histogram, embedding, size)
+        return Entry(path, sequence, heldout, histogram, embedding, size)
 
 
 def _encode(

@@ -48,6 +48,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise CorruptBundle(f"{folder} has no readable manifest: {error}") from error
     if not isinstance(manifest, dict) or not {"id", "files", "base_digest"} <= manifest.keys():
         raise CorruptBundle(f"{folder / MANIFEST} lacks id, files or base_digest")
+    if not isinstance(manifest["files"], dict):
+        raise CorruptBundle(f"{folder / MANIFEST}: files must map names to digests")
     return manifest
 
 
@@ -60,8 +62,8 @@ def load_bundle(folder: Path, engine: EngineInfo) -> Bundle:
     manifest = read_manifest(folder)
     for name, digest in manifest["files"].items():
         path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise CorruptBundle(f"{folder / MANIFEST} lists {name}, a file outside the bundle")
+        if "\0" in name or not path.resolve().is_relative_to(folder.resolve()):
+            raise CorruptBundle(f"{folder / MANIFEST} lists {name!r}, a file outside the bundle")
         if not path.is_file() or sha256(path) != digest:
             raise CorruptBundle(f"{path} is missing or was altered; quarantine this adapter")
     if missing := {INPUTS, PROBE} - manifest["files"].keys():
@@ -83,7 +85,8 @@ def write_bundle(
     temporary = fresh_folder(folder.with_name(folder.name + ".tmp"))
     arrays = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
     save_file(arrays, temporary / INPUTS)
-    save_file({"frames": probe_frames, "labels": probe_labels}, temporary / PROBE)
+    probe = {"frames": probe_frames, "labels": probe_labels}
+    save_file({k: np.ascontiguousarray(v) for k, v in probe.items()}, temporary / PROBE)
     if adapter is not None:
         shutil.copytree(adapter, temporary / ADAPTER)
     paths = sorted(p for p in temporary.rglob("*") if p.is_file())
@@ -116,3 +119,6 @@ def _check_inputs(path: Path, inputs: Arrays, engine: EngineInfo) -> None:
             raise CorruptBundle(f"{path}: {name} holds NaN or infinity")
     if len(inputs["text"]) != len(inputs["string_to_class"]):
         raise IncompatibleBundle(f"{path}: text and string_to_class differ in strings")
+    if not engine.takes(count := len(inputs["text"])):
+        least, most = engine.strings
+        raise IncompatibleBundle(f"{path} has {count} strings, the engine takes {least} to {most}")

@@ -22,11 +22,15 @@ OUTPUTS = ("labels", "confidence", "histogram", "embedding")
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """engine.json: `inputs` maps a name to (shape, dtype), -1 being any length."""
+    """engine.json: `inputs` maps a name to (shape, dtype), -1 being any length.
+
+    `strings` are the least and the most strings the graph was made for.
+    """
 
     base_digest: str
     size: tuple[int, int]
     classes: int
+    strings: tuple[int, int]
     inputs: dict[str, tuple[tuple[int, ...], str]]
     onnx_sha256: str
     parity: dict[str, float]
@@ -37,15 +41,19 @@ class EngineInfo:
         try:
             raw = json.loads((folder / "engine.json").read_text())
             inputs = {k: (tuple(shape), str(kind)) for k, (shape, kind) in raw["inputs"].items()}
-            height, width = raw["size"]
+            (height, width), (least, most) = raw["size"], raw["strings"]
             return cls(
-                raw["base_digest"], (height, width), raw["classes"], inputs,
+                raw["base_digest"], (height, width), raw["classes"], (least, most), inputs,
                 raw["onnx_sha256"], raw["parity"],
             )  # fmt: skip
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise EngineLoadError(
                 f"{folder} has no readable engine.json ({error!r}); export the engine again"
             ) from error
+
+    def takes(self, strings: int) -> bool:
+        """May a bundle bring that many strings?"""
+        return self.strings[0] <= strings <= self.strings[1]
 
 
 @dataclass(frozen=True)

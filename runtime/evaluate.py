@@ -72,7 +72,10 @@ def labelled(images: Path, labels: Path) -> Pairs:
 
 def read_image(path: Path) -> NDArray[np.uint8]:
     """RGB (H,W,3); raises SourceError for anything that is no image."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    try:
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise SourceError(f"{path} is not a readable image: {error}") from error
     if image is None:
         raise SourceError(f"{path} is not a readable image")
     return cast("NDArray[np.uint8]", cv2.cvtColor(image, cv2.COLOR_BGR2RGB))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from acclimate.configs.schema import Config, SourceConfig, parse_config
 from acclimate.configs.vocabulary import Vocabulary, load_vocabulary
-from acclimate.errors import AcclimateError, SourceError
+from acclimate.errors import AcclimateError, EngineError, SourceError
 from acclimate.runtime.bundle import Bundle, load_bundle
 from acclimate.runtime.engine import Engine
 from acclimate.runtime.evaluate import class_iou, evaluate, fit, labelled, mean_iou
@@ -58,6 +58,10 @@ def segment(engine: Engine, bundle: Bundle, words: Vocabulary, url: str, out: Pa
 
 def score(engine: Engine, bundle: Bundle, words: Vocabulary, images: Path, labels: Path) -> Any:
     """mIoU, IoU of each class and pixel accuracy, in percent, as a JSON-ready report."""
+    if len(words.classes) != engine.info.classes:
+        raise EngineError(
+            f"the engine has {engine.info.classes} classes, the vocabulary {len(words.classes)}"
+        )
     table = evaluate(engine, bundle, labelled(images, labels))
     if not table.sum():
         raise SourceError(f"{labels} holds no pixel of the {len(words.classes)} classes")

@@ -6,6 +6,7 @@ import glob
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +110,7 @@ class FolderSource:
     def frames(self, ledger: Ledger, stop: threading.Event) -> Iterator[Captured]:
         """Every readable image, as if `fps` of them made a second."""
         self.state = "live"
+        stems = Counter(path.stem for path in self._paths)
         for index, path in enumerate(self._paths):
             if stop.is_set():
                 break
@@ -118,7 +120,8 @@ class FolderSource:
             except SourceError:
                 ledger.drop("unreadable")
                 continue
-            yield Captured(index, time.monotonic(), index / self.fps, image, path.stem)
+            name = path.stem if stems[path.stem] == 1 else path.name
+            yield Captured(index, time.monotonic(), index / self.fps, image, name)
         self.state = "ended"
 
 

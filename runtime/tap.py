@@ -6,6 +6,7 @@ import queue
 import threading
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -55,6 +56,6 @@ class Tap:
             try:
                 self._buffer.offer(frame, result.histogram, result.embedding)
                 self.trouble = None
-            except OSError as error:
+            except (OSError, ValueError, cv2.error) as error:
                 self.failed += 1
                 self.trouble = f"the buffer cannot be written ({error}); serving goes on"

@@ -196,7 +196,6 @@ def test_an_input_too_many_is_named(folder: Path, info: EngineInfo) -> None:
         load_bundle(folder, info)
 
 
-@pytest.mark.xfail(reason="only a mapping of names to digests is read without a traceback")
 @pytest.mark.parametrize("files", [None, ["a"], {"a\0b": "0"}])
 def test_an_odd_list_of_files_is_corrupt(folder: Path, info: EngineInfo, files: object) -> None:
     remanifest(folder, files=files)
@@ -204,7 +203,6 @@ def test_an_odd_list_of_files_is_corrupt(folder: Path, info: EngineInfo, files: 
         load_bundle(folder, info)
 
 
-@pytest.mark.xfail(reason="a strided probe is written in its memory's order")
 def test_strided_probes_are_written_as_they_are(
     folder: Path, info: EngineInfo, tmp_path: Path
 ) -> None:

@@ -106,7 +106,6 @@ def test_a_full_disk_is_counted_and_later_forgotten(
     assert (tap.failed, len(buffer.entries)) == (2, 2)
 
 
-@pytest.mark.xfail(reason="only OSError is caught; anything else ends the tap's thread unseen")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_any_failure_is_counted(tap: Tap, monkeypatch: pytest.MonkeyPatch) -> None:
     def odd(*_: object) -> None:
