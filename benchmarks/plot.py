@@ -33,6 +33,6 @@ def bars(results: dict[str, Any], path: Path) -> None:
     axis.set_xticks(np.arange(len(names)), names)
     axis.set_ylabel("mIoU, %")
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(loc="outside upper center", ncols=2, frameon=False)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
     figure.savefig(path, dpi=120)
     plt.close(figure)

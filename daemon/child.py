@@ -28,7 +28,7 @@ class Child:
         with log.open("w" if fresh else "a") as errors:
             self._process = subprocess.Popen(
                 command(name, arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=errors, text=True, start_new_session=True,
+                stderr=errors, text=True, errors="replace", start_new_session=True,
                 env={**os.environ, **dict(PROCESSES[name].env)},
             )  # fmt: skip
         with contextlib.suppress(ProcessLookupError):
@@ -45,7 +45,8 @@ class Child:
     @property
     def exit_code(self) -> int | None:
         """None while it lives or has words left to be read; negative: the signal that killed it."""
-        return None if self._reader.is_alive() else self._process.poll()
+        unheard = self._reader.is_alive() or not self._events.empty()
+        return None if unheard else self._process.poll()
 
     def events(self) -> list[Message]:
         """What it said since the last call."""
@@ -97,13 +98,19 @@ class Child:
             if self._process.stdin:
                 self._process.stdin.close()
 
+    def _message(self, line: str) -> Message:
+        """A line as an event; anything else that was printed becomes an error event."""
+        try:
+            message = json.loads(line)
+        except ValueError:
+            message = None
+        if isinstance(message, dict) and "event" in message:
+            return message
+        return {"event": "error", "message": f"{self.name} said {line.strip()!r}"}
+
     def _read(self) -> None:
         assert self._process.stdout is not None
         with self._process.stdout as lines:
             for line in lines:
-                try:
-                    message = json.loads(line)
-                except ValueError:
-                    message = {"event": "error", "message": f"{self.name} said {line.strip()!r}"}
-                self._events.put(message)
+                self._events.put(self._message(line))
         self._process.wait()

@@ -150,6 +150,7 @@ def done_on_disk(registry: Registry, wish: dict[str, Any]) -> None:
         registry.quarantine(active, "manual")
     registry.forget_after(target)
     registry.activate(target)
+    registry.trust(target)
 
 
 def offline_action(options: argparse.Namespace) -> int:

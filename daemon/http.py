@@ -56,7 +56,7 @@ class Window:
         self._state, self._status, self._metrics = state, status, metrics
         try:
             self._server = ThreadingHTTPServer((host, port), self._handler())
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             raise ConfigError(
                 [f"daemon.http_port: cannot listen on {host}:{port} ({error}); 0 takes a free one"]
             ) from error

@@ -22,10 +22,10 @@ class Inbox:
         path = self._folder / f"{time.time_ns():020d}.json"
         write_atomic(path, json.dumps(command).encode())
 
-    def take(self) -> list[dict[str, Any]]:
-        """Every waiting command; unreadable ones are dropped."""
+    def take(self, most: int | None = None) -> list[dict[str, Any]]:
+        """Waiting commands, the oldest `most` of them; unreadable ones are dropped."""
         taken = []
-        for path in sorted(self._folder.glob("*.json")):
+        for path in sorted(self._folder.glob("*.json"))[:most]:
             try:
                 command = json.loads(path.read_text())
             except (OSError, ValueError):

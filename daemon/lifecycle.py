@@ -39,6 +39,7 @@ class Lifecycle:
     ) -> None:
         self.config, self.serving, self.events, self.metrics = config, serving, events, metrics
         self.registry = Registry(state)
+        self.registry.sweep()
         self.inbox = Inbox(state / "inbox")
         self.drift = Drift(config.drift)
         self.window = Window(config.probation.before_frames)
@@ -58,10 +59,15 @@ class Lifecycle:
         }  # fmt: skip
 
     def first_adapter(self) -> str:
-        """What a fresh serving process begins with: never a quarantined or vanished adapter."""
-        state = self.registry.state
-        if state.active in state.quarantined or self.registry.manifest(state.active) is None:
-            self.registry.activate(self.registry.way_back())
+        """What a fresh serving process begins with: an adapter that is there and passed probation;
+        with a restart the signals that it would be compared with are gone."""
+        state, active = self.registry.state, self.registry.state.active
+        if active not in state.good or not self.registry.may_serve(active):
+            target, unfit = self.registry.way_back(), "it is gone or made for another base"
+            why = unfit if active in state.good else "it did not pass probation"
+            self._keep(self.registry.activate, target)
+            why = state.quarantined.get(active, why)
+            self.events.write("set_aside", id=active, to=target, reason=why)
         return state.active
 
     def tick(self) -> bool:
@@ -80,10 +86,18 @@ class Lifecycle:
         self._watch_round()
         self._watch_swap()
         self._watch_probation()
-        for command in self.inbox.take() if self.swapping is None else ():
+        for command in self.inbox.take(1) if self.swapping is None else ():
             self._obey(command)
         if self.swapping is None and self.probation is None and not self._recall():
             self._adapt_if_needed()
+        self.registry.save()
+
+    def _keep(self, change: Callable[..., None], *values: Any) -> None:
+        """A change of the truth that no full disk may hold up: written as soon as there is room."""
+        try:
+            change(*values)
+        except OSError as error:
+            self._on_trouble(str(error))
 
     def listen(self) -> None:
         """Take in what the serving process said."""
@@ -126,7 +140,7 @@ class Lifecycle:
         if state.reference is None and state.active == BASE:
             found = self.drift.first_condition(stats["embedding"], stats["frames"])
             if found is not None:
-                self.registry.remember_reference(found.mean.tolist(), found.spread)
+                self._keep(self.registry.remember_reference, found.mean.tolist(), found.spread)
                 self.events.write("reference", spread=found.spread)
         self.ratio = self.drift.ratio(self._condition(state.active))
         if self.ratio is not None:
@@ -141,7 +155,7 @@ class Lifecycle:
             self._swap(self.registry.state.active, "rollback")
             return
         if name != self.registry.state.active:
-            self.registry.activate(name)
+            self._keep(self.registry.activate, name)
         before, self.ratio = self.window.mean(), None
         self.window.clear()
         unproven = name not in self.registry.state.good
@@ -162,12 +176,16 @@ class Lifecycle:
         self.metrics.swaps.labels("refused").inc()
         self.events.write("swap_refused", id=event["id"], why=why, reason=event["reason"])
         if event["id"] != BASE:
-            self.registry.quarantine(event["id"], f"refused by the runtime: {event['reason']}")
+            why_not = f"refused by the runtime: {event['reason']}"
+            self._keep(self.registry.quarantine, event["id"], why_not)
         if why == "rollback":
             self._swap(self.registry.way_back(), "rollback")
 
     def _on_error(self, event: Message) -> None:
+        """A bundle that it cannot begin with has rotted on disk: the next start takes another."""
         self.events.write("runtime_error", message=event["message"])
+        if event.get("bundle"):
+            self._condemn(self.registry.state.active, f"unreadable {event['message']}")
 
     def _on_trouble(self, message: str) -> None:
         """A full or broken disk stops adapting, never serving; told once, tried again later."""
@@ -183,7 +201,7 @@ class Lifecycle:
         if self.probation is not None:
             self._condemn(active, "crash of the runtime during probation")
             self.probation = None
-        self._since_frame = 0
+        self.last, self._since_frame, self._admitted_at_round = {}, 0, 0  # it counts from 0 again
         self.serving.start(self.first_adapter())
 
     # ---- rounds
@@ -242,7 +260,7 @@ class Lifecycle:
         if (why := self.probation.regression()) is not None:
             self.roll_back(why)
         elif self.probation.over:
-            self.registry.trust(active)
+            self._keep(self.registry.trust, active)
             self.events.write("probation_passed", id=active, numbers=self.probation.numbers)
             self.probation = None
 
@@ -252,7 +270,7 @@ class Lifecycle:
         target = to or self.registry.way_back()
         self.probation = None
         self._condemn(active, reason)
-        self.registry.forget_after(target)
+        self._keep(self.registry.forget_after, target)
         self.close()
         self.events.write("rolled_back", id=active, to=target, reason=reason)
         self._swap(target, "rollback")
@@ -260,7 +278,7 @@ class Lifecycle:
     def _condemn(self, name: str, reason: str) -> None:
         self.metrics.rollbacks.labels(reason.split(" ", 1)[0]).inc()
         if name != BASE:
-            self.registry.quarantine(name, reason)
+            self._keep(self.registry.quarantine, name, reason)
 
     def force(self, name: str, folder: Path) -> None:
         """Take a bundle in past the gate; probation is what is left to stop it."""
@@ -297,17 +315,23 @@ class Lifecycle:
                 self._manual_rollback(command.get("to"))
             elif command.get("do") == "quarantine":
                 self._manual_quarantine(str(command["id"]))
+            else:
+                raise SwapRefused("there is no such command")
         except (SwapRefused, KeyError) as error:
             self.events.write("command_refused", command=command, reason=str(error))
 
     def _manual_rollback(self, to: str | None) -> None:
         target = to or self.registry.way_back()
-        if self.registry.manifest(target) is None or target in self.registry.state.quarantined:
+        if target == self.registry.state.active:
+            raise SwapRefused(f"{target} is what serves already")
+        if not self.registry.may_serve(target):
             raise SwapRefused(f"there is no adapter {target} that may serve")
         self.roll_back("manual", target)
 
     def _manual_quarantine(self, name: str) -> None:
-        if name == self.registry.state.active:
+        if self.registry.manifest(name) is None:
+            raise SwapRefused(f"there is no adapter {name}")
+        if name == self.registry.state.active != BASE:
             self.roll_back("manual")
         else:
             self.registry.quarantine(name, "manual")

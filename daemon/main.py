@@ -71,7 +71,7 @@ def run(
         resolved = prepare(config, state)
         metrics, events = Metrics(), EventLog(state / "events.jsonl", listener)
         arguments = ["--config", str(resolved)] + (["--out", str(out)] if out else [])
-        arguments += ["--duration", str(duration)] if duration else []
+        arguments += ["--duration", str(duration)] if duration is not None else []
         serving = Serving(config.daemon, state, arguments, metrics)
         life = Lifecycle(config, state, serving, events, metrics)
         window = Window(
@@ -91,10 +91,9 @@ def run(
             life.close()
             serving.stop()
             window.close()
-        life.listen()
-        last = snapshot(life)
-        events.write("stopped", reason=serving.reason, ledger=serving.ledger)
-    return last
+            life.listen()
+            events.write("stopped", reason=serving.reason, ledger=serving.ledger)
+    return snapshot(life)
 
 
 @contextlib.contextmanager

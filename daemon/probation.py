@@ -76,9 +76,9 @@ class Probation:
         js = jensen_shannon(before.histogram, now.histogram)
         drop = before.confidence - now.confidence
         self.numbers = {"histogram_js": js, "confidence_drop": drop, "frames": now.frames}
-        if js > self._config.max_histogram_js:
+        if not js <= self._config.max_histogram_js:  # NaN is no good sign either
             return f"histogram_js {js:.3f} is above {self._config.max_histogram_js:g}"
-        if drop > self._config.max_confidence_drop:
+        if not drop <= self._config.max_confidence_drop:
             return f"confidence_drop {drop:.3f} is above {self._config.max_confidence_drop:g}"
         return None
 

@@ -36,13 +36,17 @@ class Registry:
     """The adapters of one state folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Open or create; leftovers of torn rounds are removed. Raises CorruptBundle."""
+        """Open or create. Raises CorruptBundle when `state.json` is unreadable."""
         self.folder = folder
         self._path = folder / "state.json"
         (folder / "adapters").mkdir(parents=True, exist_ok=True)
-        for torn in (folder / "adapters").glob("*.tmp"):
+        self.state, self._unsaved = self._read(), False
+
+    def sweep(self) -> None:
+        """Remove leftovers of torn writes. Only for the holder of the folder: to all others they
+        may be what it is writing."""
+        for torn in (self.folder / "adapters").glob("*.tmp"):
             shutil.rmtree(torn)
-        self.state = self._read()
 
     def folder_of(self, name: str) -> Path:
         """Where an adapter lies."""
@@ -61,6 +65,12 @@ class Registry:
         rows = [(p.name, self.manifest(p.name)) for p in (self.folder / "adapters").iterdir()]
         found = [(m.get("sequence", 0), name) for name, m in rows if m is not None]
         return [name for _, name in sorted(found)]
+
+    def may_serve(self, name: str) -> bool:
+        """Is it there, made for this base, and not quarantined?"""
+        made, base = self.manifest(name), self.manifest(BASE) or {}
+        fits = made is not None and made.get("base_digest") == base.get("base_digest")
+        return fits and name not in self.state.quarantined
 
     def word_for(self, name: str) -> str:
         """active, quarantined, previous, candidate, good or kept."""
@@ -126,9 +136,8 @@ class Registry:
     def way_back(self) -> str:
         """Where a rollback goes: the previous adapter if it is good, else the newest good one."""
         state = self.state
-        if state.previous in state.good and state.previous != state.active:
-            return str(state.previous)
-        others = [name for name in state.good if name != state.active and self.manifest(name)]
+        newest_last = [*state.good, *(name for name in state.good if name == state.previous)]
+        others = [name for name in newest_last if name != state.active and self.may_serve(name)]
         return others[-1] if others else BASE
 
     def remember_reference(self, mean: list[float], spread: float) -> None:
@@ -153,5 +162,12 @@ class Registry:
                 f"{self._path} is unreadable ({error!r}); move it away to begin from the base"
             ) from error
 
+    def save(self) -> None:
+        """Write what a full disk refused before; until then memory is the truth."""
+        if self._unsaved:
+            self._write()
+
     def _write(self) -> None:
+        self._unsaved = True
         write_atomic(self._path, (json.dumps(asdict(self.state), indent=1) + "\n").encode())
+        self._unsaved = False

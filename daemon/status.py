@@ -37,10 +37,11 @@ def snapshot(life: Lifecycle) -> Status:
 
 def doing(life: Lifecycle) -> str:
     """What is under way, in words."""
-    if life.round is not None:
-        return f"round {life.round.id}: step {life.round.step} of {life.round.settings.steps}"
-    if life.swapping is not None:
-        return f"swapping to {life.swapping[0]} ({life.swapping[1]})"
+    now, swapping = life.round, life.swapping  # once: the daemon's thread goes on changing them
+    if now is not None:
+        return f"round {now.id}: step {now.step} of {now.settings.steps}"
+    if swapping is not None:
+        return f"swapping to {swapping[0]} ({swapping[1]})"
     return "probation" if life.probation is not None else "serving"
 
 
@@ -105,6 +106,7 @@ _SENTENCES: dict[str, Any] = {
     "rolled_back": lambda e: f"rolling {e['id']} back to {e['to']}: {e['reason']}",
     "recalled": lambda e: f"{e['id']} fits again, drift from {e['instead_of']} {e['drift']:.1f}",
     "forced": lambda e: f"{e['id']} forced in past the gate",
+    "set_aside": lambda e: f"{e['id']} does not start: {e['reason']}; {e['to']} does",
     "quarantined": lambda e: f"{e['id']} quarantined: {e['reason']}",
     "command_refused": lambda e: f"refused {e['command']}: {e['reason']}",
     "trouble": lambda e: f"adaptation waits, serving goes on: {e['message']}",

@@ -26,9 +26,9 @@ from acclimate.export.onnx import export_engine
 from acclimate.model.load import BaseModel, load_base
 from acclimate.model.projections import merged_projections
 from acclimate.model.text import embed_strings
-from acclimate.runtime.bundle import Arrays, Bundle, read_manifest, write_bundle
+from acclimate.runtime.bundle import Arrays, Bundle, load_bundle, write_bundle
 from acclimate.runtime.durable import commit_folder, fresh_folder
-from acclimate.runtime.engine import Engine
+from acclimate.runtime.engine import Engine, EngineInfo
 from acclimate.world import Drive
 
 BASE = "base"
@@ -44,7 +44,7 @@ def prepare(config: Config, state: Path) -> None:
     if not _engine_fits(state / "engine", base, inputs, config.serving.size):
         _say("exporting the engine (about 10 s for the default) ...")
         _export(base, config, state, inputs, probes)
-    if not _bundle_fits(state / "adapters" / BASE, base, vocabulary):
+    if not _bundle_fits(state / "adapters" / BASE, EngineInfo.load(state / "engine"), vocabulary):
         _say("writing the base bundle ...")
         write_base_bundle(state, base, vocabulary, inputs, probes)
 
@@ -101,16 +101,16 @@ def _engine_fits(folder: Path, base: BaseModel, inputs: Arrays, size: tuple[int,
         return False
     classes = inputs["string_to_class"].shape[1]
     fits = (info.base_digest, info.size, info.classes) == (base.digest, size, classes)
-    return fits and info.inputs.keys() == inputs.keys()
+    return fits and info.inputs.keys() == inputs.keys() and info.takes(len(inputs["text"]))
 
 
-def _bundle_fits(folder: Path, base: BaseModel, vocabulary: Vocabulary) -> bool:
+def _bundle_fits(folder: Path, engine: EngineInfo, vocabulary: Vocabulary) -> bool:
     try:
-        manifest = read_manifest(folder)
+        bundle = load_bundle(folder, engine)
     except BundleError:
         return False
-    have = manifest["base_digest"], manifest.get("vocabulary_digest")
-    return have == (base.digest, vocabulary.digest)
+    words = bundle.manifest.get("vocabulary_digest")
+    return words == vocabulary.digest and bundle.probe_frames.shape[1:3] == engine.size
 
 
 def _say(text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from acclimate.errors import ConfigError
 from acclimate.model.catseg import CATSeg
 
 _PROJECTION = "clip.visual.resblocks.{block}.attn.{name}_proj.weight"
@@ -20,7 +21,13 @@ def projection_names(blocks: int) -> dict[str, str]:
 
 
 def merged_projections(network: CATSeg, blocks: int) -> dict[str, Tensor]:
-    """The weights the engine takes as inputs, LoRA merged into a copy; the base is not touched."""
+    """The weights the engine takes as inputs, LoRA merged into a copy; the base is not touched.
+
+    Raises ConfigError for more blocks than the network has.
+    """
+    if blocks > len(network.clip.visual.resblocks):
+        have = len(network.clip.visual.resblocks)
+        raise ConfigError([f"adapt.blocks: {blocks}, but the image tower has {have}; use fewer"])
     modules = dict(network.named_modules())
     merged = {}
     for name, parameter in projection_names(blocks).items():

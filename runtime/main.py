@@ -26,7 +26,7 @@ import numpy as np
 
 from acclimate.configs.schema import Config, parse_config
 from acclimate.configs.vocabulary import load_vocabulary
-from acclimate.errors import AcclimateError, InferenceError
+from acclimate.errors import AcclimateError, BundleError, InferenceError
 from acclimate.runtime.box import FrameBox
 from acclimate.runtime.buffer import FrameBuffer
 from acclimate.runtime.bundle import load_bundle
@@ -124,7 +124,8 @@ class Runtime:
             elif command["cmd"] == "complain":
                 self.say({"event": "error", "message": command["message"]})
             elif command["cmd"] == "swap":
-                refused = self.swapper.request(command["id"], Path(command["dir"]))
+                name, folder = str(command.get("id")), Path(str(command.get("dir")))
+                refused = self.swapper.request(name, folder)
                 if refused:
                     self._refuse(refused)
 
@@ -206,7 +207,8 @@ def main(arguments: list[str] | None = None) -> int:
         threading.Thread(target=listen, args=(runtime,), daemon=True).start()
         runtime.run(time.monotonic() + options.duration)
     except (AcclimateError, OSError) as error:
-        say({"event": "error", "message": str(error), "fatal": True})
+        rotten = isinstance(error, BundleError)
+        say({"event": "error", "message": str(error), "fatal": True, "bundle": rotten})
         return 1
     return 0
 

@@ -1,0 +1,96 @@
+"""The window, over real HTTP."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from email.message import Message
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from acclimate.daemon.http import Window
+from acclimate.errors import ConfigError
+
+STATUS: dict[str, Any] = {"active": "base", "source": "live"}
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Window]:
+    state = tmp_path_factory.mktemp("state")
+    one = Window("127.0.0.1", 0, state, lambda: STATUS, lambda: b"acclimate_drift_ratio 1.0\n")
+    yield one
+    one.close()
+
+
+def get(window: Window, path: str) -> tuple[int, Message, bytes]:
+    """Status code, headers and body."""
+    try:
+        url = f"http://127.0.0.1:{window.port}{path}"
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status, answer.headers, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers, error.read()
+
+
+def test_the_page(window: Window) -> None:
+    code, headers, body = get(window, "/")
+    assert (code, headers.get_content_type()) == (200, "text/html")
+    assert body.startswith(b"<!doctype html>")
+    assert b"http://" not in body, "the page needs nothing from elsewhere"
+
+
+def test_metrics(window: Window) -> None:
+    code, headers, body = get(window, "/metrics")
+    assert (code, headers.get_content_type()) == (200, "text/plain")
+    assert body == b"acclimate_drift_ratio 1.0\n"
+
+
+def test_status(window: Window) -> None:
+    code, headers, body = get(window, "/status")
+    assert (code, headers.get_content_type(), json.loads(body)) == (200, "application/json", STATUS)
+    assert headers["Cache-Control"] == "no-store"
+    assert int(headers["Content-Length"]) == len(body)
+
+
+def test_latest_appears_with_the_first_picture(window: Window) -> None:
+    picture = window._state / "latest.jpg"
+    assert get(window, "/latest.jpg")[0] == 404
+    picture.write_bytes(b"\xff\xd8picture")
+    code, headers, body = get(window, "/latest.jpg?1234")
+    assert (code, headers.get_content_type(), body) == (200, "image/jpeg", b"\xff\xd8picture")
+
+
+@pytest.mark.parametrize(
+    ("source", "code"), [("live", 200), ("connecting", 503), ("stale", 503), ("failed", 503)]
+)
+def test_healthz_is_about_the_source(
+    window: Window, monkeypatch: pytest.MonkeyPatch, source: str, code: int
+) -> None:
+    monkeypatch.setitem(STATUS, "source", source)
+    assert get(window, "/healthz")[::2] == (code, f"source {source}\n".encode())
+
+
+@pytest.mark.parametrize("path", ["/favicon.ico", "/../state.json", "/status/", "/%2e%2e/x"])
+def test_anything_else_is_not_there(window: Window, path: str) -> None:
+    code, _, body = get(window, path)
+    assert code == 404
+    assert b"/metrics" in body
+
+
+@pytest.mark.parametrize("port", [None, 70000])
+def test_a_port_that_cannot_be_had_is_a_configuration_error(
+    window: Window, tmp_path: Path, port: int | None
+) -> None:
+    with pytest.raises(ConfigError, match=r"daemon\.http_port: cannot listen on 127\.0\.0\.1:\d+"):
+        Window("127.0.0.1", port or window.port, tmp_path, dict, bytes)
+
+
+def test_after_close_nobody_listens(tmp_path: Path) -> None:
+    one = Window("127.0.0.1", 0, tmp_path, dict, bytes)
+    one.close()
+    Window("127.0.0.1", one.port, tmp_path, dict, bytes).close()
