@@ -147,6 +147,7 @@ class ClassAggregation(nn.Module):
         super().__init__()
         dim, guidance = config.hidden_dim, config.text_proj_dim
         self.heads, self.pool, self.pad_len = config.num_heads, config.pooling_size, config.pad_len
+        self.normed_residual = config.variant == "v1"
         self.padding_tokens = nn.Parameter(torch.zeros(1, 1, dim)) if self.pad_len else None
         self.padding_guidance = nn.Parameter(torch.zeros(1, 1, guidance)) if self.pad_len else None
         self.attention = LinearAttention(dim, guidance)
@@ -163,7 +164,8 @@ class ClassAggregation(nn.Module):
         rows, columns = pooled.shape[-2:]
         y = pooled.unflatten(0, (b, t)).permute(0, 3, 4, 1, 2).flatten(1, 2)
         y = y + self._attend(self.norm1(y), text[:, None].expand(-1, y.shape[1], -1, -1))
-        y = y + self.MLP(self.norm2(y))
+        normed = self.norm2(y)
+        y = y + normed + self.MLP(normed) if self.normed_residual else y + self.MLP(normed)
         y = y.unflatten(1, (rows, columns)).permute(0, 3, 4, 1, 2).flatten(0, 1)
         if self.pool != (1, 1):
             y = F.interpolate(y, (h, w), mode="bilinear", align_corners=True)

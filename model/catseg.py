@@ -1,4 +1,4 @@
-"""CAT-Seg v2: CLIP features and class texts in, one logit plane per string out.
+"""CAT-Seg v2 (v1 derives from it): CLIP features and texts in, a logit plane per string out.
 
 Source: KU-CVLAB/CAT-Seg @6d3a188, cat_seg/cat_seg_model.py and modeling/transformer/,
 behaviour re-implemented; the value-only last block and folded padding are exact rewrites.
@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from acclimate.errors import ConfigError
 from acclimate.model.aggregator import AggregatorLayer
 from acclimate.model.clip import CLIP
 from acclimate.model.config import CATSegConfig
@@ -21,15 +22,16 @@ from acclimate.model.decoder import Up
 CLIP_MEAN = (122.7709383, 116.7460125, 104.09373615)
 CLIP_STD = (68.5005327, 66.6321579, 70.3231630)
 NOT_SELECTED = -100.0
+Guidance = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
 class Features:
-    """What the image tower gives: dense (B,1+hw,C), guidance maps, tokens before block 0."""
+    """What the image gives: dense (B,1+hw,C), guidance maps at 1, 2 and 4 times the cost grid
+    (B,.,h,w), (B,.,2h,2w), (B,.,4h,4w), and the tokens before block 0 (B,1+hw,W)."""
 
     dense: Tensor
-    res4: Tensor
-    res5: Tensor
+    guidance: Guidance
     tokens: Tensor
 
 
@@ -38,11 +40,11 @@ class Aggregator(nn.Module):
 
     def __init__(self, config: CATSegConfig) -> None:
         super().__init__()
-        self.pad_len = config.pad_len
+        self.pad_len, self.templates = config.pad_len, config.num_templates
         hidden, (d1, d2) = config.hidden_dim, config.decoder_dims
         (g1, g2), (p1, p2) = config.decoder_guidance_dims, config.decoder_guidance_proj_dims
-        self.conv1 = nn.Conv2d(config.num_templates, hidden, 7, padding=3)
-        self.guidance_projection = _projection(config.embed_dim, config.appearance_proj_dim)
+        self.conv1 = nn.Conv2d(config.num_templates * config.template_tiles, hidden, 7, padding=3)
+        self.guidance_projection = _projection(config.guidance_dim, config.appearance_proj_dim)
         self.text_guidance_projection = nn.Sequential(
             nn.Linear(config.embed_dim, config.text_proj_dim), nn.ReLU()
         )
@@ -52,33 +54,42 @@ class Aggregator(nn.Module):
         self.decoder2 = Up(d1, d2, p2)
         self.head = nn.Conv2d(d2, 1, 3, padding=1)
 
-    def forward(self, image: Tensor, text: Tensor, res4: Tensor, res5: Tensor) -> Tensor:
-        """image (B,C,h,w), text (B,T,P,C), res4 (B,.,2h,2w), res5 (B,.,4h,4w) -> (B,T,4h,4w)."""
+    def forward(self, image: Tensor, text: Tensor, guidance: Guidance) -> Tensor:
+        """image (B,C,h,w), text (B,T,P,C), guidance as in Features -> logits (B,T,4h,4w)."""
         cost = cost_volume(image, text)
         classes = text.shape[1]
         if not self.pad_len or classes <= self.pad_len:
-            return self._aggregate(cost, image, text, res4, res5)
+            return self._aggregate(cost, text, guidance)
         score = cost.permute(0, 2, 1, 3, 4).flatten(2).max(-1).values
         chosen = score.topk(self.pad_len, sorted=False).indices
         text = text.gather(1, chosen[..., None, None].expand(-1, -1, *text.shape[2:]))
-        some = self._aggregate(cost_volume(image, text), image, text, res4, res5)
+        some = self._aggregate(cost_volume(image, text), text, guidance)
         full = some.new_full((len(some), classes, *some.shape[2:]), NOT_SELECTED)
         return full.scatter(1, chosen[..., None, None].expand_as(some), some)
 
-    def _aggregate(
-        self, cost: Tensor, image: Tensor, text: Tensor, res4: Tensor, res5: Tensor
-    ) -> Tensor:
+    def embed(self, cost: Tensor) -> Tensor:
+        """Cost volume (B,P,T,h,w) -> (B,hidden,T,h,w).
+
+        Templates that conv1 wants to see several times meet the sum of those weights instead.
+        """
+        b, p, t, _, _ = cost.shape
+        if p not in (self.templates, self.conv1.in_channels):
+            raise ConfigError([f"text of {p} templates; this network takes {self.templates}"])
+        weight = self.conv1.weight.unflatten(1, (-1, p)).sum(1)
+        x = F.conv2d(cost.permute(0, 2, 1, 3, 4).flatten(0, 1), weight, self.conv1.bias, padding=3)
+        return x.unflatten(0, (b, t)).permute(0, 2, 1, 3, 4)
+
+    def _aggregate(self, cost: Tensor, text: Tensor, guidance: Guidance) -> Tensor:
         b, _, t, _, _ = cost.shape
-        x = self.conv1(cost.permute(0, 2, 1, 3, 4).flatten(0, 1))
-        x = x.unflatten(0, (b, t)).permute(0, 2, 1, 3, 4)
-        appearance = self.guidance_projection(image)
+        x = self.embed(cost)
+        appearance = self.guidance_projection(guidance[0])
         mean = text.mean(2)
         words = self.text_guidance_projection(mean / mean.norm(dim=-1, keepdim=True))
         for layer in self.layers:
             x = layer(x, appearance, words)
         near, fine = (
             project(res)
-            for project, res in zip(self.decoder_guidance_projection, (res4, res5), strict=True)
+            for project, res in zip(self.decoder_guidance_projection, guidance[1:], strict=True)
         )
         planes = self.decoder1(x.permute(0, 2, 1, 3, 4).flatten(0, 1), near)
         logits = self.head(self.decoder2(planes, fine))
@@ -94,13 +105,16 @@ class CATSeg(nn.Module):
     def __init__(self, config: CATSegConfig) -> None:
         super().__init__()
         self.config = config
-        width = config.vision_width
         self.clip = CLIP(config)
         self.aggregator = Aggregator(config)
-        self.upsample1 = nn.ConvTranspose2d(width, config.decoder_guidance_dims[0], 2, 2)
-        self.upsample2 = nn.ConvTranspose2d(width, config.decoder_guidance_dims[1], 4, 4)
+        self._add_guidance(config)
         self.register_buffer("mean", torch.tensor(CLIP_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(CLIP_STD).view(3, 1, 1), persistent=False)
+
+    def _add_guidance(self, config: CATSegConfig) -> None:
+        width, (near, fine) = config.vision_width, config.decoder_guidance_dims
+        self.upsample1 = nn.ConvTranspose2d(width, near, 2, 2)
+        self.upsample2 = nn.ConvTranspose2d(width, fine, 4, 4)
 
     def forward(self, image: Tensor, text: Tensor) -> Tensor:
         """image (B,3,H,W) RGB 0..255, text (T,P,C) or (B,T,P,C) -> logits (B,T,4h,4w)."""
@@ -121,14 +135,13 @@ class CATSeg(nn.Module):
         dense, hooks = self.clip.visual.encode(tokens)
         res4 = self.upsample1(self._to_map(hooks[0]))
         res5 = self.upsample2(self._to_map(hooks[1]))
-        return Features(dense, res4, res5, tokens)
+        return Features(dense, (self._to_map(dense), res4, res5), tokens)
 
     def decode(self, features: Features, text: Tensor) -> Tensor:
         """Image features and text (T,P,C) or (B,T,P,C) -> logits (B,T,4h,4w)."""
         if text.dim() == 3:
             text = text.expand(len(features.dense), -1, -1, -1)
-        image = self._to_map(features.dense)
-        logits: Tensor = self.aggregator(image, text, features.res4, features.res5)
+        logits: Tensor = self.aggregator(self._to_map(features.dense), text, features.guidance)
         return logits
 
     def encode_text(self, tokens: Tensor) -> Tensor:

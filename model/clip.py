@@ -73,9 +73,9 @@ class Block(nn.Module):
         y: Tensor = x + self.mlp(self.ln_2(x))
         return y
 
-    def dense(self, x: Tensor) -> Tensor:
-        """The last block's dense form: no attention, and the residual is the CLS token (v2)."""
-        y = x[:, :1] + self.attn.values(self.ln_1(x))
+    def dense(self, x: Tensor, residual: Tensor) -> Tensor:
+        """The last block's dense form: no attention; `residual` is the CLS token in v2, x in v1."""
+        y = residual + self.attn.values(self.ln_1(x))
         out: Tensor = y + self.mlp(self.ln_2(y))
         return out
 
@@ -119,7 +119,8 @@ class ImageTower(nn.Module):
                 hooks.append(x)
         last = self.resblocks[-1]
         assert isinstance(last, Block)
-        return self.ln_post(last.dense(x)) @ self.proj, hooks
+        residual = x[:, :1] if self.config.variant == "v2" else x
+        return self.ln_post(last.dense(x, residual)) @ self.proj, hooks
 
     def _positions(self, grid: tuple[int, int]) -> Tensor:
         stored = self.config.stored_grid

@@ -1,9 +1,13 @@
-"""Ways from logits and images to class probabilities.
+"""From images to class scores and label maps, the official ways.
 
-Source: KU-CVLAB/CAT-Seg @6d3a188, cat_seg/cat_seg_model.py (inference paths).
+Sources: KU-CVLAB/CAT-Seg @6d3a188, cat_seg/cat_seg_model.py (v2: one view, or four windows and an
+overview); mmsegmentation's slide mode (v1: windows side by side). Full-size planes are made a few
+classes at a time, so that memory does not grow with the vocabulary.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -12,41 +16,148 @@ from torch import Tensor
 from acclimate.model.catseg import CATSeg
 
 CANVAS, KERNEL, STRIDE = 640, 384, 256
+CHUNK = 32
+Size = tuple[int, int]
+Planes = Callable[[Tensor], Tensor]
 
 
-def whole_image(network: CATSeg, image: Tensor, text: Tensor, size: tuple[int, int]) -> Tensor:
-    """image (1,3,H,W) RGB 0..255, text (T,P,C) -> sigmoid probabilities (T, *size)."""
-    probability = network(image, text).sigmoid()
-    return _resize(probability, size)[0]
+def predict(
+    network: CATSeg, image: Tensor, text: Tensor, size: Size, *, sliding: bool = False,
+    string_to_class: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """image (1,3,H,W) RGB 0..255, text (S,P,C) -> scores (T, *size).
+
+    Without `string_to_class` every string is a class: sigmoid probabilities in v2, logits in v1.
+    With it (S,T, one-hot) softmax over all strings, summed per class (VocAlign Eq. 7). v1 always
+    slides; `sliding` is the official evaluation of v2.
+    """
+    return torch.cat(list(_scores(network, image, text, size, sliding, string_to_class)))
 
 
-def sliding_windows(network: CATSeg, image: Tensor, text: Tensor, size: tuple[int, int]) -> Tensor:
-    """Four overlapping crops of a 640 canvas and a global view; probabilities averaged."""
-    views = sliding_views(network, image)
-    logits = torch.cat([network.decode(network.features(view[None]), text) for view in views])
-    probability = _resize(logits, (KERNEL, KERNEL)).sigmoid()
-    tiles = probability[:4].flatten(1).T[None]
-    folded = F.fold(tiles, CANVAS, KERNEL, stride=STRIDE)
-    count = F.fold(torch.ones_like(tiles), CANVAS, KERNEL, stride=STRIDE)
-    overview = _resize(probability[4:], (CANVAS, CANVAS))
-    return _resize((folded / count + overview) / 2, size)[0]
+def label_map(
+    network: CATSeg, image: Tensor, text: Tensor, size: Size, *, sliding: bool = False,
+    string_to_class: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """As `predict`, but only the best class (*size) int64 and its score (*size)."""
+    best, labels, first = torch.tensor(-torch.inf), torch.tensor(0), 0
+    for scores in _scores(network, image, text, size, sliding, string_to_class):
+        top, index = scores.max(0)
+        labels = torch.where(top > best, index + first, labels)
+        best, first = torch.maximum(top, best), first + len(scores)
+    return labels, best
 
 
-def sliding_views(network: CATSeg, image: Tensor) -> Tensor:
-    """image (1,3,H,W) -> normalised crops (row-major) and global view (5,3,h,w)."""
-    canvas = _resize(image, (CANVAS, CANVAS))
-    crops = F.unfold(canvas, KERNEL, stride=STRIDE)[0].T.unflatten(1, (3, KERNEL, KERNEL))
-    views = torch.cat([crops, _resize(image, (KERNEL, KERNEL))])
-    return _resize((views - network.mean) / network.std, network.config.image_size)
+def _scores(
+    network: CATSeg, image: Tensor, text: Tensor, size: Size, sliding: bool, owner: Tensor | None
+) -> Iterator[Tensor]:
+    """Scores of consecutive classes (t, *size)."""
+    if network.config.variant == "v1":
+        windows = _tiles(network, image)
+        logits = _logits(network, windows.views, text)
+
+        def grow(x: Tensor) -> Tensor:
+            return _resize(windows.stitch(x), size)
+
+        return (part[0] for part in class_scores(logits, owner, grow, activate=lambda x: x))
+    if sliding:
+        logits = _logits(network, sliding_views(network, image), text)
+        parts = class_scores(logits, owner, lambda x: _resize(x, (KERNEL, KERNEL)))
+        return (merge_windows(part, size) for part in parts)
+    logits = network(image, text)
+    if owner is None:
+        parts = class_scores(logits, None, lambda x: x)
+        return (_resize(part, size)[0] for part in parts)
+    return (part[0] for part in class_scores(logits, owner, lambda x: _resize(x, size)))
 
 
-def class_probabilities(logits: Tensor, string_to_class: Tensor, size: tuple[int, int]) -> Tensor:
-    """logits (B,S,h,w) -> (B,T,*size): upsample, softmax over strings, sum per class (Eq. 7)."""
+def class_scores(
+    logits: Tensor, owner: Tensor | None, grow: Planes, activate: Planes = torch.sigmoid
+) -> Iterator[Tensor]:
+    """logits (V,S,h,w) -> scores (V,t,H,W) of consecutive classes, at most CHUNK at a time.
+
+    `grow` enlarges planes one by one. Without `owner`: `activate`; with it (S,T): softmax over
+    all strings and the sum of each class's.
+    """
+    if owner is None:
+        for part in logits.split(CHUNK, 1):
+            yield activate(grow(part))
+        return
+    total = torch.stack([grow(p).logsumexp(1) for p in logits.split(CHUNK, 1)]).logsumexp(0)
+    for classes in owner.to(logits).split(CHUNK, 1):
+        mine = classes.any(1)
+        strings = (grow(logits[:, mine]) - total[:, None]).exp()
+        yield torch.einsum("bshw,st->bthw", strings, classes[mine])
+
+
+def class_probabilities(logits: Tensor, string_to_class: Tensor, size: Size) -> Tensor:
+    """logits (B,S,h,w) -> (B,T,*size): upsample, softmax over strings, sum per class (Eq. 7).
+
+    All classes at once, differentiable and exportable.
+    """
     full = F.interpolate(logits, size, mode="bilinear", align_corners=False).softmax(1)
     return torch.einsum("bshw,st->bthw", full, string_to_class)
 
 
-def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+def sliding_views(network: CATSeg, image: Tensor) -> Tensor:
+    """image (1,3,H,W) -> normalised windows of a 640 canvas (row-major), overview (5,3,h,w)."""
+    canvas = _resize(image, (CANVAS, CANVAS))
+    windows = F.unfold(canvas, KERNEL, stride=STRIDE)[0].T.unflatten(1, (3, KERNEL, KERNEL))
+    views = torch.cat([windows, _resize(image, (KERNEL, KERNEL))])
+    return _resize((views - network.mean) / network.std, network.config.image_size)
+
+
+def merge_windows(scores: Tensor, size: Size) -> Tensor:
+    """Scores of `sliding_views` (5,t,384,384) -> (t, *size): mean of windows and overview."""
+    tiles = scores[:4].flatten(1).T[None]
+    folded = F.fold(tiles, CANVAS, KERNEL, stride=STRIDE)
+    count = F.fold(torch.ones_like(tiles[:, : KERNEL * KERNEL]), CANVAS, KERNEL, stride=STRIDE)
+    overview = _resize(scores[4:], (CANVAS, CANVAS))
+    return _resize((folded / count + overview) / 2, size)[0]
+
+
+class _Tiles:
+    """Windows side by side, the last ones moved inside; what overlaps is averaged."""
+
+    def __init__(self, image: Tensor, window: Size) -> None:
+        self.size, self.window = (image.shape[-2], image.shape[-1]), window
+        rows, columns = (_starts(n, w) for n, w in zip(self.size, window, strict=True))
+        self.corners = [(y, x) for y in rows for x in columns]
+        h, w = window
+        self.views = torch.cat([image[..., y : y + h, x : x + w] for y, x in self.corners])
+
+    def stitch(self, planes: Tensor) -> Tensor:
+        """(V,s,h,w) -> (1,s,H,W)."""
+        planes = _resize(planes, self.window)
+        total = planes.new_zeros(1, planes.shape[1], *self.size)
+        count = planes.new_zeros(self.size)
+        h, w = self.window
+        for plane, (y, x) in zip(planes, self.corners, strict=True):
+            total[..., y : y + h, x : x + w] += plane
+            count[y : y + h, x : x + w] += 1
+        return total / count
+
+
+def _tiles(network: CATSeg, image: Tensor) -> _Tiles:
+    """An image smaller than a window is enlarged, its aspect kept: the port would fail there."""
+    window = network.config.image_size
+    scale = max(1.0, *(w / n for w, n in zip(window, image.shape[-2:], strict=True)))
+    if scale > 1:
+        height, width = (round(n * scale) for n in image.shape[-2:])
+        image = _resize(image, (height, width))
+    return _Tiles(image, window)
+
+
+def _starts(length: int, window: int) -> list[int]:
+    """First pixel of each window along one side."""
+    return [min(start, length - window) for start in range(0, length, window)]
+
+
+def _logits(network: CATSeg, views: Tensor, text: Tensor) -> Tensor:
+    """Views as `features` takes them, one after the other -> logits (V,S,h,w)."""
+    return torch.cat([network.decode(network.features(view[None]), text) for view in views])
+
+
+def _resize(x: Tensor, size: Size) -> Tensor:
     if x.shape[-2:] == size:
         return x
     return F.interpolate(x, size, mode="bilinear", align_corners=False)

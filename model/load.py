@@ -13,8 +13,14 @@ from acclimate.errors import CheckpointError
 from acclimate.model.catseg import CATSeg
 from acclimate.model.checkpoint import load_official, read_weights
 from acclimate.model.config import CATSegConfig
+from acclimate.model.v1 import CATSegV1
 
 DEFAULT = Path(__file__).parent / "default"
+
+
+def build(config: CATSegConfig) -> CATSeg:
+    """An untrained network of the variant that `config` names."""
+    return CATSegV1(config) if config.variant == "v1" else CATSeg(config)
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ def load_base(weights: Path | None = None) -> BaseModel:
         ) from error
     state = read_weights(path)
     known = state.pop("known_tokens", None)
-    network = CATSeg(shape)
+    network = build(shape)
     load_official(network, state)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return BaseModel(network.eval().requires_grad_(False), template, known, digest)

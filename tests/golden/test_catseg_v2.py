@@ -17,7 +17,7 @@ from torch import Tensor
 from acclimate.model.catseg import CATSeg, cost_volume
 from acclimate.model.checkpoint import load_official, read_weights
 from acclimate.model.config import CATSegConfig
-from acclimate.model.inference import sliding_views, sliding_windows, whole_image
+from acclimate.model.inference import label_map, predict, sliding_views
 from acclimate.model.text import tokenize
 
 TOLERANCE = 1e-4
@@ -64,8 +64,9 @@ class Golden:
             sliding_views(net, image) if self.config["sliding_window"] else net.preprocess(image)
         )
         features = net.features(views)
-        ours |= {"clip_dense": features.dense, "res4_ch0_4": features.res4[:, :4]}
-        ours |= {"res5_ch0_1": features.res5[:, :1]}
+        _, res4, res5 = features.guidance
+        ours |= {"clip_dense": features.dense, "res4_ch0_4": res4[:, :4]}
+        ours |= {"res5_ch0_1": res5[:, :1]}
         ours["clip_input"] = views
         _, hooks = net.clip.visual.encode(features.tokens)
         ours |= {f"hook{i}": hook.transpose(0, 1) for i, hook in enumerate(hooks)}
@@ -73,8 +74,9 @@ class Golden:
         logits = net.decode(features, text)
         ours["logits"] = ours["logits_windows"] = logits
         size = tuple(self.config["output_hw"])
-        infer = sliding_windows if self.config["sliding_window"] else whole_image
-        ours["prob"] = infer(net, image, text, size)
+        sliding = self.config["sliding_window"]
+        ours["prob"] = predict(net, image, text, size, sliding=sliding)
+        ours["argmax"], _ = label_map(net, image, text, size, sliding=sliding)
         return ours
 
     def _text(self) -> dict[str, Tensor]:
@@ -105,7 +107,7 @@ class Golden:
         out["guidance_proj"] = appearance = agg.guidance_projection(image)
         mean = F.normalize(batched.mean(2), dim=-1)
         out["text_guidance_proj"] = agg.text_guidance_projection(mean)
-        guides = zip(agg.decoder_guidance_projection, (features.res4, features.res5), strict=True)
+        guides = zip(agg.decoder_guidance_projection, features.guidance[1:], strict=True)
         for i, (project, res) in enumerate(guides):
             out[f"decoder_guidance_proj{i}"] = project(res)
         pad = self.config["pad_len"]
@@ -141,8 +143,6 @@ def pick(name: str, g: Golden) -> Tensor:
     io, ours = g.io, g.ours
     if name in ours:
         return ours[name]
-    if name == "argmax":
-        return ours["prob"].argmax(0)
     if name.startswith("sem_seg_prob_stride"):
         step = int(name.removeprefix("sem_seg_prob_stride"))
         return ours["prob"][:, ::step, ::step]
