@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from acclimate.model.chunks import CLASSES, POSITIONS, in_chunks
 from acclimate.model.config import CATSegConfig
 
 
@@ -117,10 +118,14 @@ class SpatialAggregation(nn.Module):
 
     def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
         """x (B, C, T, H, W), guidance (B, G, H, W) -> (B, C, T, H, W)."""
+        normed = self.guidance_norm(guidance.permute(0, 2, 3, 1))[:, None]
+        return in_chunks(lambda part: self._planes(part, normed), x, 2, CLASSES)
+
+    def _planes(self, x: Tensor, normed: Tensor) -> Tensor:
+        """x (B, C, T, H, W), guidance (B, 1, H, W, G) -> (B, C, T, H, W)."""
         b, _, t, _, _ = x.shape
         planes = x.permute(0, 2, 3, 4, 1).flatten(0, 1)
-        normed = self.guidance_norm(guidance.permute(0, 2, 3, 1))
-        normed = normed[:, None].expand(-1, t, -1, -1, -1).flatten(0, 1)
+        normed = normed.expand(-1, t, -1, -1, -1).flatten(0, 1)
         y = self.block_2(self.block_1(planes, normed), normed)
         out: Tensor = y.unflatten(0, (b, t)).permute(0, 4, 1, 2, 3)
         return out
@@ -163,13 +168,17 @@ class ClassAggregation(nn.Module):
             pooled = F.avg_pool2d(pooled, self.pool)
         rows, columns = pooled.shape[-2:]
         y = pooled.unflatten(0, (b, t)).permute(0, 3, 4, 1, 2).flatten(1, 2)
-        y = y + self._attend(self.norm1(y), text[:, None].expand(-1, y.shape[1], -1, -1))
-        normed = self.norm2(y)
-        y = y + normed + self.MLP(normed) if self.normed_residual else y + self.MLP(normed)
+        y = in_chunks(lambda part: self._mix(part, text), y, 1, POSITIONS)
         y = y.unflatten(1, (rows, columns)).permute(0, 3, 4, 1, 2).flatten(0, 1)
         if self.pool != (1, 1):
             y = F.interpolate(y, (h, w), mode="bilinear", align_corners=True)
         return x + y.unflatten(0, (b, t)).permute(0, 2, 1, 3, 4)
+
+    def _mix(self, x: Tensor, text: Tensor) -> Tensor:
+        """x (B, N, T, C), text guidance (B, T, G) -> (B, N, T, C); every position is on its own."""
+        x = x + self._attend(self.norm1(x), text[:, None].expand(-1, x.shape[1], -1, -1))
+        normed = self.norm2(x)
+        return x + normed + self.MLP(normed) if self.normed_residual else x + self.MLP(normed)
 
     def _attend(self, x: Tensor, text: Tensor) -> Tensor:
         """x (B, N, T, C) normed, text (B, N, T, G) -> (B, N, T, C)."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from acclimate.errors import ConfigError
 from acclimate.model.aggregator import AggregatorLayer
+from acclimate.model.chunks import CLASSES, in_chunks
 from acclimate.model.clip import CLIP
 from acclimate.model.config import CATSegConfig
 from acclimate.model.decoder import Up
@@ -72,16 +73,16 @@ class Aggregator(nn.Module):
 
         Templates that conv1 wants to see several times meet the sum of those weights instead.
         """
-        b, p, t, _, _ = cost.shape
+        p = cost.shape[1]
         if p not in (self.templates, self.conv1.in_channels):
             raise ConfigError([f"text of {p} templates; this network takes {self.templates}"])
         weight = self.conv1.weight.unflatten(1, (-1, p)).sum(1)
-        x = F.conv2d(cost.permute(0, 2, 1, 3, 4).flatten(0, 1), weight, self.conv1.bias, padding=3)
-        return x.unflatten(0, (b, t)).permute(0, 2, 1, 3, 4)
+        planes = cost.permute(0, 2, 1, 3, 4).flatten(0, 1)
+        x = F.conv2d(planes, weight, self.conv1.bias, padding=3)
+        return x.unflatten(0, (-1, cost.shape[2])).permute(0, 2, 1, 3, 4)
 
     def _aggregate(self, cost: Tensor, text: Tensor, guidance: Guidance) -> Tensor:
-        b, _, t, _, _ = cost.shape
-        x = self.embed(cost)
+        x = in_chunks(self.embed, cost, 2, CLASSES)
         appearance = self.guidance_projection(guidance[0])
         mean = text.mean(2)
         words = self.text_guidance_projection(mean / mean.norm(dim=-1, keepdim=True))
@@ -91,9 +92,13 @@ class Aggregator(nn.Module):
             project(res)
             for project, res in zip(self.decoder_guidance_projection, guidance[1:], strict=True)
         )
-        planes = self.decoder1(x.permute(0, 2, 1, 3, 4).flatten(0, 1), near)
+        return in_chunks(lambda part: self._decode(part, near, fine), x.transpose(1, 2), 1, CLASSES)
+
+    def _decode(self, x: Tensor, near: Tensor, fine: Tensor) -> Tensor:
+        """x (B,T,hidden,h,w), projected guidance (B,.,2h,2w), (B,.,4h,4w) -> logits (B,T,4h,4w)."""
+        planes = self.decoder1(x.flatten(0, 1), near)
         logits = self.head(self.decoder2(planes, fine))
-        return logits.squeeze(1).unflatten(0, (b, t))
+        return logits.squeeze(1).unflatten(0, (len(x), -1))
 
 
 class CATSeg(nn.Module):

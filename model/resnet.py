@@ -35,6 +35,7 @@ class ResNet(nn.Module):
         self.stages = [f"layer{i + 1}" for i in range(len(blocks))]
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+        self.eval()
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """image (B,3,H,W) RGB 0..255 -> [(B,16w,H/16,W/16), (B,8w,H/8,W/8), (B,4w,H/4,W/4)]."""

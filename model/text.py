@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
+import os
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from open_clip.tokenizer import SimpleTokenizer
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from acclimate.errors import ConfigError
 from acclimate.model.catseg import CATSeg
 
 START, END, CONTEXT = 49406, 49407, 77
+TEXTS_AT_ONCE = 256
 
 
 @cache
@@ -60,16 +68,56 @@ def compact(ids: Tensor, known: Tensor) -> Tensor:
 def embed_strings(
     network: CATSeg, strings: Sequence[str], templates: Sequence[str], known: Tensor | None = None
 ) -> Tensor:
-    """Strings -> text features (T, P, C), L2-normalised, differentiable in the text tower.
+    """Strings -> text features (S, P, C), L2-normalised, differentiable in the text tower.
 
-    A string "a, b" is the renormalised mean of its synonyms (official class_embeddings).
+    A string "a, b" is the renormalised mean of its synonyms (official class_embeddings); of such
+    a string v2's own evaluation uses the first alone.
     """
-    planes = []
-    for template in templates:
-        groups = [string.split(", ") for string in strings]
-        texts = [template.format(word) for group in groups for word in group]
-        device = next(network.parameters()).device
-        features = network.encode_text(tokenize(texts, known).to(device))
-        parts = features.split([len(group) for group in groups])
-        planes.append(F.normalize(torch.stack([part.mean(0) for part in parts]), dim=-1))
-    return torch.stack(planes, 1)
+    groups = [string.split(", ") for string in strings]
+    texts = [t.format(word) for group in groups for word in group for t in templates]
+    device = next(network.parameters()).device
+    ids = tokenize(texts, known).to(device)
+    features = torch.cat([network.encode_text(part) for part in ids.split(TEXTS_AT_ONCE)])
+    parts = features.unflatten(0, (-1, len(templates))).split([len(group) for group in groups])
+    return F.normalize(torch.stack([part.mean(0) for part in parts]), dim=-1)
+
+
+def text_digest(network: CATSeg) -> str:
+    """sha256 over every tensor of the text tower: it changes whenever its features do."""
+    digest = hashlib.sha256()
+    for name, value in network.clip.text.state_dict().items():
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+class TextCache:
+    """Text features on disk, one file for each text tower, strings and templates."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @torch.no_grad()
+    def embed(
+        self,
+        network: CATSeg,
+        strings: Sequence[str],
+        templates: Sequence[str],
+        known: Tensor | None = None,
+    ) -> Tensor:
+        """As `embed_strings`, without gradients; a file that cannot be read is made again."""
+        words = [list(strings), list(templates), None if known is None else known.tolist()]
+        key = f"{text_digest(network)} {json.dumps(words)}"
+        path = self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
+        shape = (len(strings), len(templates), network.config.embed_dim)
+        with contextlib.suppress(OSError, SafetensorError, KeyError):
+            stored = load_file(path)["text"]
+            if stored.shape == shape and bool(stored.isfinite().all()):
+                return stored
+        features = embed_strings(network, strings, templates, known).cpu()
+        with contextlib.suppress(OSError, SafetensorError):  # a full disk costs only time
+            self.folder.mkdir(parents=True, exist_ok=True)
+            fresh = path.with_suffix(f".{os.getpid()}.tmp")
+            save_file({"text": features.contiguous()}, fresh)
+            fresh.replace(path)
+        return features

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
+
 import pytest
 import torch
 
 from acclimate.errors import ConfigError
 from acclimate.model.load import BaseModel, load_base
-from acclimate.model.text import CONTEXT, END, START, compact, embed_strings, tokenize
+from acclimate.model.templates import TEMPLATES
+from acclimate.model.text import (
+    CONTEXT,
+    END,
+    START,
+    TextCache,
+    compact,
+    embed_strings,
+    text_digest,
+    tokenize,
+)
 
 KNOWN = torch.tensor([5, 80, 500, 40_000])
 LAST = len(KNOWN) + 66
@@ -76,3 +89,79 @@ def test_synonyms_are_averaged_and_templates_stacked(base: BaseModel) -> None:
     planes = embed("car", "bus", templates=("{}", base.template))
     assert planes.shape == (2, 2, base.network.config.embed_dim)
     torch.testing.assert_close(planes[:, 0], embed("car", "bus")[:, 0])
+
+
+def test_the_official_lists_of_templates() -> None:
+    assert {name: len(t) for name, t in TEMPLATES.items()} == {
+        "single": 1, "imagenet": 80, "imagenet_select": 8, "imagenet_select_clip": 10,
+    }  # fmt: skip
+    assert all(t.count("{}") == 1 for ts in TEMPLATES.values() for t in ts)
+    assert TEMPLATES["imagenet"][0] == "a bad photo of a {}."
+    assert TEMPLATES["imagenet_select_clip"][4] == "A photo of a {} in the scene"
+
+
+def test_texts_beyond_one_batch_are_the_same(base: BaseModel) -> None:
+    words = ["road", "tree, bush"] * 50
+    many = embed_strings(base.network, words, TEMPLATES["imagenet_select"], base.known)
+    few = embed_strings(base.network, words[:2], TEMPLATES["imagenet_select"], base.known)
+    assert many.shape == (100, 8, base.network.config.embed_dim)
+    torch.testing.assert_close(many[-2:], few)
+
+
+class TestTextCache:
+    """Features from the disk are those of the tower, or they are made again."""
+
+    WORDS, TEMPLATE = ("road", "car"), ("{}",)
+
+    def test_it_gives_what_was_embedded(self, base: BaseModel, tmp_path: Path) -> None:
+        cache = TextCache(tmp_path / "text")
+        first = cache.embed(base.network, self.WORDS, self.TEMPLATE, base.known)
+        again = cache.embed(base.network, self.WORDS, self.TEMPLATE, base.known)
+        assert torch.equal(first, again)
+        torch.testing.assert_close(
+            first, embed_strings(base.network, self.WORDS, self.TEMPLATE, base.known)
+        )
+        assert len(list(cache.folder.iterdir())) == 1
+
+    def test_it_is_read_not_made(
+        self, base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cache = TextCache(tmp_path)
+        cache.embed(base.network, self.WORDS, self.TEMPLATE, base.known)
+        monkeypatch.setattr("acclimate.model.text.embed_strings", None)
+        assert cache.embed(base.network, self.WORDS, self.TEMPLATE, base.known).shape[0] == 2
+
+    def test_other_words_templates_or_weights_are_other_files(
+        self, base: BaseModel, tmp_path: Path
+    ) -> None:
+        cache, moved = TextCache(tmp_path), copy.deepcopy(base.network)
+        moved.clip.text.ln_final.bias.add_(1e-3)
+        for network, words, templates in (
+            (base.network, self.WORDS, self.TEMPLATE),
+            (base.network, ("car", "road"), self.TEMPLATE),
+            (base.network, self.WORDS, ("a {}",)),
+            (moved, self.WORDS, self.TEMPLATE),
+        ):
+            cache.embed(network, words, templates, base.known)
+        assert len(list(tmp_path.iterdir())) == 4
+        assert text_digest(moved) != text_digest(base.network)
+
+    @pytest.mark.parametrize("rot", [b"", b"rot", None])
+    def test_a_rotten_file_is_made_again(
+        self, base: BaseModel, tmp_path: Path, rot: bytes | None
+    ) -> None:
+        cache = TextCache(tmp_path)
+        first = cache.embed(base.network, self.WORDS, self.TEMPLATE, base.known)
+        path = next(tmp_path.iterdir())
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-4] + b"\xff\xff\xff\xff" if rot is None else rot)
+        again = cache.embed(base.network, self.WORDS, self.TEMPLATE, base.known)
+        assert torch.equal(first, again)
+        assert path.read_bytes() == whole
+
+    def test_a_folder_that_cannot_be_written_costs_only_time(
+        self, base: BaseModel, tmp_path: Path
+    ) -> None:
+        (tmp_path / "file").write_text("")
+        cache = TextCache(tmp_path / "file")
+        assert cache.embed(base.network, self.WORDS, self.TEMPLATE, base.known).shape[0] == 2
