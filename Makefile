@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: setup demo test check train-default bench-default clean
+.PHONY: setup demo test check train-default bench-default bench-model clean
 
 setup: .venv/.ready
 
@@ -29,6 +29,9 @@ train-default: setup
 
 bench-default: setup
 	$(BIN)/python -m benchmarks.default --out benchmarks/results
+
+bench-model: setup
+	$(BIN)/python -m benchmarks.model --out benchmarks/results
 
 clean:
 	rm -rf .venv demo-out build

@@ -11,7 +11,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import platform
 import tempfile
 import time
 from collections.abc import Sequence
@@ -21,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 
 from acclimate.configs.schema import Config, ModelConfig, load_config, to_dict
@@ -33,6 +31,7 @@ from acclimate.runtime.evaluate import class_iou
 from acclimate.world import Shift
 from benchmarks.demo import frozen_bundle, spread
 from benchmarks.drive import Adapted, adapt_along
+from benchmarks.machine import machine
 from benchmarks.plot import bars
 from benchmarks.scenes import (
     DEV,
@@ -146,17 +145,6 @@ def latency(config: Config, state: Path, frames: int = 200) -> dict[str, Any]:
                 samples[name].append(1000 * (time.perf_counter() - started))
     return {name: spread(values) | {"samples": [round(v, 2) for v in values]}
             for name, values in samples.items()}  # fmt: skip
-
-
-def machine() -> dict[str, Any]:
-    """Where this was measured."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), "unknown")
-    return {
-        "cpu": model, "cores": os.cpu_count(), "python": platform.python_version(),
-        "torch": torch.__version__, "onnxruntime": onnxruntime.__version__,
-        "numpy": np.__version__, "device": "cuda" if torch.cuda.is_available() else "cpu",
-    }  # fmt: skip
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ class Official:
 
     def whole(self, image: Tensor, text: Tensor, size: tuple[int, int]) -> Tensor:
         """image (1,3,H,W) RGB 0..255, text (T,P,C) -> probabilities (T, *size)."""
-        x = (image - MEAN) / STD
+        x = (image - MEAN.to(image)) / STD.to(image)
         h, w = x.shape[-2:]
         x = F.pad(x, (0, math.ceil(w / 32) * 32 - w, 0, math.ceil(h / 32) * 32 - h))
         x = F.interpolate(x, self.config.image_size, mode="bilinear", align_corners=False)
@@ -47,10 +47,12 @@ class Official:
         canvas = grow(image, (640, 640))
         corners = [(y, x) for y in (0, 256) for x in (0, 256)]
         views = [canvas[..., y : y + 384, x : x + 384] for y, x in corners]
-        batch = (torch.cat([*views, grow(image, (384, 384))]) - MEAN) / STD
+        batch = torch.cat([*views, grow(image, (384, 384))])
+        batch = (batch - MEAN.to(image)) / STD.to(image)
         logits = self.logits(grow(batch, self.config.image_size), text)
         scores = grow(logits, (384, 384)).sigmoid()
-        total, count = torch.zeros(scores.shape[1], 640, 640), torch.zeros(640, 640)
+        total = scores.new_zeros(scores.shape[1], 640, 640)
+        count = scores.new_zeros(640, 640)
         for (y, x), window in zip(corners, scores[:4], strict=True):
             total[:, y : y + 384, x : x + 384] += window
             count[y : y + 384, x : x + 384] += 1
@@ -144,7 +146,7 @@ class Official:
         logits = self._conv(x, agg + "head", 1).reshape(b, t, 4 * h, 4 * w)
         if chosen is None:
             return logits
-        full = torch.full((b, classes, 4 * h, 4 * w), -100.0)
+        full = logits.new_full((b, classes, 4 * h, 4 * w), -100.0)
         for i, index in enumerate(chosen):
             full[i, index] = logits[i]
         return full
