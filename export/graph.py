@@ -32,7 +32,7 @@ class ServingGraph(nn.Module):
         self, frame: Tensor, text: Tensor, string_to_class: Tensor, *weights: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See the class."""
-        image = frame.permute(2, 0, 1)[None].float()
+        image = frame.float().permute(2, 0, 1)[None]
         adapted = dict(zip(self.names, weights, strict=True))
         logits, tokens = functional_call(
             _Logits(self.network), {f"network.{k}": v for k, v in adapted.items()}, (image, text)
