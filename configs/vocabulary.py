@@ -1,11 +1,12 @@
-"""What the system looks for: classes, the strings that stand for them, colours."""
+"""What the system looks for: classes, the strings that stand for them, colours, label values."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +14,45 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from acclimate.configs.vocabulary_checks import problems_of
 from acclimate.errors import ConfigError
 
 PACKAGED = Path(__file__).parent / "vocabularies"
-_KEYS = {"name", "concepts", "color", "safety", "source_ids"}
+MOST_SERVED = 255
+NOT_COUNTED = 65535
+Color = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class VocabularyClass:
-    """One class. `concepts` are the strings served for it; `source_ids` its world labels."""
+    """One class. `concepts` are the strings served for it; `source_ids` its world labels.
+
+    `label` is its value in the label maps of its data set. A string "a, b" is embedded as the mean
+    of its synonyms; the strings of one class are told apart and their probabilities summed.
+    """
 
     name: str
     concepts: tuple[str, ...]
-    color: tuple[int, int, int]
+    color: Color
     safety: bool = False
     source_ids: tuple[int, ...] = ()
+    synonyms: tuple[str, ...] = ()
+    label: int = 0
+
+    @property
+    def text(self) -> str:
+        """Its own string, the one served without concepts: the name and its synonyms."""
+        return ", ".join((self.name, *self.synonyms))
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Classes in label order."""
+    """Classes in label order; `templates` () = the model's own, `ignore` = values not counted."""
 
     classes: tuple[VocabularyClass, ...]
+    templates: tuple[str, ...] = ()
+    ignore: tuple[int, ...] = (255,)
+    note: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -53,9 +71,26 @@ class Vocabulary:
 
     @property
     def digest(self) -> str:
-        """sha256 of names and strings in order."""
-        content = json.dumps([[c.name, c.concepts] for c in self.classes])
-        return hashlib.sha256(content.encode()).hexdigest()
+        """sha256 of names, synonyms and strings in order, and of the templates if it has any."""
+        content: list[Any] = [[c.text, c.concepts] for c in self.classes]
+        content += [self.templates] if self.templates else []
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    @property
+    def labels(self) -> NDArray[np.uint16]:
+        """The data set's value of each class (T,): indexed by a label map, it writes such PNGs."""
+        return np.array([c.label for c in self.classes], np.uint16)
+
+    def templates_for(self, model: Sequence[str]) -> tuple[str, ...]:
+        """Its own templates or those of the model; ConfigError if the model takes another number.
+
+        Each template is one channel of the cost volume, so their number belongs to the weights.
+        """
+        if self.templates and len(self.templates) != len(model):
+            raise ConfigError([
+                f"the vocabulary has {len(self.templates)} templates, the model takes {len(model)}"
+            ])  # fmt: skip
+        return self.templates or tuple(model)
 
     def string_to_class(self) -> NDArray[np.float32]:
         """One-hot (S, T): which class each string counts for."""
@@ -69,10 +104,21 @@ class Vocabulary:
             table[list(c.source_ids)] = i
         return table
 
+    def from_labels(self) -> NDArray[np.uint16]:
+        """Lookup (65536,) from the data set's values to class indices; NOT_COUNTED elsewhere."""
+        table = np.full(65536, NOT_COUNTED, np.uint16)
+        table[self.labels] = np.arange(len(self.classes))
+        return table
+
+    def unknown_labels(self, values: NDArray[Any]) -> tuple[int, ...]:
+        """Values of a label map that are neither a class's nor ignored: another data set's?"""
+        return tuple(np.setdiff1d(values, [*self.labels, *self.ignore]).tolist())
+
 
 def without_concepts(vocabulary: Vocabulary) -> Vocabulary:
-    """The same classes, each served by its own name alone."""
-    return Vocabulary(tuple(replace(c, concepts=(c.name,)) for c in vocabulary.classes))
+    """The same classes, each served by its own name (and synonyms) alone."""
+    plain = tuple(replace(c, concepts=(c.text,)) for c in vocabulary.classes)
+    return replace(vocabulary, classes=plain)
 
 
 def load_vocabulary(name_or_path: str) -> Vocabulary:
@@ -89,52 +135,70 @@ def load_vocabulary(name_or_path: str) -> Vocabulary:
     return parse_vocabulary(raw, str(path))
 
 
-def parse_vocabulary(raw: object, where: str = "vocabulary") -> Vocabulary:
-    """{classes: [{name, concepts?, color, safety?}]} -> Vocabulary; raises ConfigError."""
-    rows = raw.get("classes") if isinstance(raw, dict) else None
-    if not isinstance(rows, list) or not 2 <= len(rows) <= 255:
-        raise ConfigError([f"{where}: `classes` must list 2 to 255 classes"])
-    problems: list[str] = []
-    classes = [_read_class(row, f"{where}: class {i}", problems) for i, row in enumerate(rows)]
-    if not problems:
-        problems += _repeated([c.name for c in classes], f"{where}: class name")
-        problems += _repeated([s for c in classes for s in c.concepts], f"{where}: concept")
-    if problems:
+def load_served(name_or_path: str) -> Vocabulary:
+    """`load_vocabulary` for the serving path, whose label maps are uint8; raises ConfigError."""
+    vocabulary = load_vocabulary(name_or_path)
+    if (classes := len(vocabulary.classes)) > MOST_SERVED:
+        raise ConfigError([
+            f"vocabulary {name_or_path!r} has {classes} classes; the daemon serves at most "
+            f"{MOST_SERVED}: leave out those that your camera never sees"
+        ])  # fmt: skip
+    return vocabulary
+
+
+def parse_vocabulary(raw: Any, where: str = "vocabulary") -> Vocabulary:
+    """{classes: [{name, ...}], templates?, ignore?, note?} -> Vocabulary; raises ConfigError.
+
+    Every problem is told at once (see `problems_of`). Classes without a colour get one that no
+    other has; without labels, a class's label is its index.
+    """
+    if problems := problems_of(raw, where):
         raise ConfigError(problems)
-    return Vocabulary(tuple(classes))
+    rows = raw["classes"]
+    taken = {tuple(row["color"]) for row in rows if "color" in row}
+    fresh = (c for c in map(voc_color, count(1)) if c not in taken)
+    classes = tuple(_class(row, i, fresh) for i, row in enumerate(rows))
+    void = NOT_COUNTED if any(c.label == 255 for c in classes) else 255
+    ignore = tuple(raw.get("ignore", [void]))
+    return Vocabulary(classes, tuple(raw.get("templates", ())), ignore, raw.get("note", ""))
 
 
-def _read_class(row: Any, where: str, problems: list[str]) -> VocabularyClass:
-    blank = VocabularyClass("", (), (0, 0, 0))
-    if not isinstance(row, dict) or not isinstance(row.get("name"), str) or not row["name"].strip():
-        problems.append(f"{where}: needs a name")
-        return blank
-    if unknown := sorted(map(str, row.keys() - _KEYS)):
-        problems.append(f"{where}: unknown keys {unknown}; known: {sorted(_KEYS)}")
-    concepts, color = row.get("concepts", [row["name"]]), row.get("color")
-    if not (isinstance(concepts, list) and concepts and all(_is_text(c) for c in concepts)):
-        problems.append(f"{where} ({row['name']}): concepts must be a list of words")
-    if not (isinstance(color, list) and len(color) == 3 and all(_is_byte(c) for c in color)):
-        problems.append(f"{where} ({row['name']}): color must be three numbers from 0 to 255")
-    ids = row.get("source_ids", [])
-    if not (isinstance(ids, list) and all(_is_byte(i) for i in ids)):
-        problems.append(f"{where} ({row['name']}): source_ids must be numbers from 0 to 255")
-    if not isinstance(row.get("safety", False), bool):
-        problems.append(f"{where} ({row['name']}): safety must be true or false")
-    if problems or not color:
-        return blank
+def _class(row: dict[str, Any], index: int, fresh: Iterator[Color]) -> VocabularyClass:
+    synonyms = tuple(row.get("synonyms", ()))
     return VocabularyClass(
-        row["name"], tuple(concepts), tuple(color), row.get("safety", False), tuple(ids)
+        name=row["name"],
+        concepts=tuple(row.get("concepts", [", ".join((row["name"], *synonyms))])),
+        color=tuple(row["color"]) if "color" in row else next(fresh),
+        safety=row.get("safety", False),
+        source_ids=tuple(row.get("source_ids", ())),
+        synonyms=synonyms,
+        label=row.get("label", index),
     )
 
 
-def _repeated(words: list[str], what: str) -> list[str]:
-    return [f"{what} {w!r} is used {n} times" for w, n in Counter(words).items() if n > 1]
+def parse_classes(text: str) -> Vocabulary:
+    """Classes from the shell, between commas; raises ConfigError with every problem.
+
+    `road` is a class; `car|van` is the class "car" with the concepts car and van; `green=tree|bush`
+    is the class "green" with the concepts tree and bush.
+    """
+    items = text.split(",")
+    if odd := [item for item in items if item.count("=") > 1]:
+        raise ConfigError([f"--classes: {item.strip()!r} has more than one =" for item in odd])
+    return parse_vocabulary({"classes": [_row(item) for item in items]}, "--classes")
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+def _row(item: str) -> dict[str, Any]:
+    name, named, words = item.partition("=")
+    concepts = [word.strip() for word in (words if named else item).split("|")]
+    row: dict[str, Any] = {"name": name.strip() if named else concepts[0]}
+    return row | {"concepts": concepts} if named or len(concepts) > 1 else row
 
 
-def _is_byte(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255
+def voc_color(index: int) -> Color:
+    """Colour `index` of the PASCAL VOC colour map: its bits dealt to R, G and B, highest first."""
+    red, green, blue = (
+        sum((index >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(8))
+        for channel in range(3)
+    )
+    return red, green, blue

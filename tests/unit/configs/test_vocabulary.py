@@ -1,7 +1,9 @@
-"""Vocabularies: classes, their words and colours; every mistake explained."""
+"""Vocabularies: classes, their words, colours and label values."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,14 @@ import numpy as np
 import pytest
 
 from acclimate.configs.vocabulary import (
+    NOT_COUNTED,
     PACKAGED,
     Vocabulary,
+    load_served,
     load_vocabulary,
+    parse_classes,
     parse_vocabulary,
+    voc_color,
     without_concepts,
 )
 from acclimate.errors import ConfigError
@@ -26,12 +32,6 @@ SKY: dict[str, Any] = {"name": "sky", "color": [70, 130, 180], "source_ids": [7]
 
 def parsed(*rows: Any) -> Vocabulary:
     return parse_vocabulary({"classes": list(rows)})
-
-
-def problems(*rows: Any) -> tuple[str, ...]:
-    with pytest.raises(ConfigError) as caught:
-        parsed(*rows)
-    return caught.value.problems
 
 
 def test_every_class_has_its_words_colour_and_labels() -> None:
@@ -83,50 +83,110 @@ def test_packaged_ones_load_by_name_and_by_path(path: Path) -> None:
     assert len({tuple(c) for c in words.palette.tolist()}) == len(words.classes)
 
 
-WRONG_COLOURS = [
-    None, [], [1, 2], [1, 2, 3, 4], [-1, 0, 0], [0, 0, 256], [True, 0, 0], "red", [1.0] * 3,
-]  # fmt: skip
+def test_synonyms_make_one_string_and_concepts_several() -> None:
+    rug = {"name": "rug", "synonyms": ["carpet", "mat"]}
+    words = parsed(rug, {"name": "tree", "concepts": ["oak, elm", "fir"], "synonyms": ["trees"]})
+    assert words.strings == ("rug, carpet, mat", "oak, elm", "fir")
+    assert without_concepts(words).strings == ("rug, carpet, mat", "tree, trees")
+    assert words.names == ("rug", "tree")
 
 
-@pytest.mark.parametrize("color", WRONG_COLOURS)
-def test_a_colour_is_three_bytes(color: object) -> None:
-    (said,) = problems(ROAD, PERSON | {"color": color})
-    assert said == "vocabulary: class 1 (person): color must be three numbers from 0 to 255"
+def test_the_digest_knows_synonyms_and_templates() -> None:
+    one = parsed(ROAD, SKY)
+    synonyms = parsed(ROAD | {"synonyms": ["street"]}, SKY)
+    rows = {"classes": [ROAD, SKY]}
+    plain = parse_vocabulary(rows | {"templates": ["a {}"]})
+    other = parse_vocabulary(rows | {"templates": ["the {}"]})
+    assert len({v.digest for v in (one, synonyms, plain, other)}) == 4
+    noted = parse_vocabulary(rows | {"note": "mine", "ignore": [9]})
+    assert (noted.digest, noted.note, noted.ignore) == (one.digest, "mine", (9,))
 
 
-@pytest.mark.parametrize("concepts", [None, [], "asphalt", [""], [" "], [3], {"a": 1}])
-def test_concepts_are_words(concepts: object) -> None:
-    (said,) = problems(ROAD | {"concepts": concepts}, PERSON)
-    assert said == "vocabulary: class 0 (road): concepts must be a list of words"
+def test_the_digest_of_stored_adapters_stays_what_it_was() -> None:
+    rows = [["road", ["asphalt", "lane"]], ["sky", ["sky"]]]
+    assert parsed(ROAD, SKY).digest == hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def test_templates_are_as_many_as_the_models() -> None:
+    plain = parsed(ROAD, SKY)
+    own = parse_vocabulary({"classes": [ROAD, SKY], "templates": ["a dark {} at night"]})
+    assert plain.templates_for(["a {}"]) == ("a {}",)
+    assert own.templates_for(["a {}"]) == ("a dark {} at night",)
+    with pytest.raises(ConfigError, match="has 1 templates, the model takes 10"):
+        own.templates_for(["a {}"] * 10)
+
+
+def test_labels_are_indices_unless_given() -> None:
+    plain = parsed(ROAD, PERSON, SKY)
+    assert (plain.labels.tolist(), plain.ignore) == ([0, 1, 2], (255,))
+    own = parse_vocabulary({
+        "classes": [ROAD | {"label": 7}, SKY | {"label": 400}], "ignore": [0, 255],
+    })  # fmt: skip
+    lookup = own.from_labels()
+    assert lookup[[7, 400]].tolist() == [0, 1]
+    assert (np.delete(lookup, [7, 400]) == NOT_COUNTED).all()
+    assert own.labels[np.array([[1, 0]])].tolist() == [[400, 7]]
+    assert own.unknown_labels(np.array([[0, 7, 9], [255, 3, 9]])) == (3, 9)
+
+
+def test_a_class_may_be_label_255() -> None:
+    words = parsed(*({"name": f"thing {i}"} for i in range(256)))
+    assert (words.labels[255], words.from_labels()[255], words.ignore) == (255, 255, (NOT_COUNTED,))
+
+
+def test_847_classes_are_a_vocabulary_but_not_served(tmp_path: Path) -> None:
+    path = tmp_path / "many.yaml"
+    path.write_text("classes:\n" + "".join(f"- {{name: thing {i}}}\n" for i in range(847)))
+    words = load_vocabulary(str(path))
+    assert len({tuple(c) for c in words.palette.tolist()}) == 847
+    assert words.string_to_class().shape == (847, 847)
+    with pytest.raises(ConfigError, match=r"many\.yaml.* has 847 classes; .* at most 255"):
+        load_served(str(path))
+    assert load_served("world") == load_vocabulary("world")
+
+
+def test_colours_follow_the_voc_map() -> None:
+    published = [
+        [0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0], [0, 0, 128], [128, 0, 128],
+        [0, 128, 128], [128, 128, 128], [64, 0, 0], [192, 0, 0], [64, 128, 0], [192, 128, 0],
+        [64, 0, 128], [192, 0, 128], [64, 128, 128], [192, 128, 128], [0, 64, 0], [128, 64, 0],
+        [0, 192, 0], [128, 192, 0], [0, 64, 128],
+    ]  # fmt: skip
+    assert [list(voc_color(i)) for i in range(21)] == published
+    assert voc_color(255) == (224, 224, 192)
+
+
+def test_a_class_without_a_colour_gets_a_free_one() -> None:
+    words = parsed({"name": "a"}, {"name": "b", "color": [128, 0, 0]}, {"name": "c"})
+    assert words.palette.tolist() == [[0, 128, 0], [128, 0, 0], [128, 128, 0]]
+
+
+def test_classes_from_the_shell() -> None:
+    words = parse_classes(" road,puddle, forklift|lift truck ,green = tree | bush")
+    assert words.names == ("road", "puddle", "forklift", "green")
+    assert words.strings == ("road", "puddle", "forklift", "lift truck", "tree", "bush")
+    assert words.labels.tolist() == [0, 1, 2, 3]
+    assert len({tuple(c) for c in words.palette.tolist()}) == 4
 
 
 @pytest.mark.parametrize(
-    "row", [{"color": [1, 2, 3]}, {"name": " "}, {"name": 3}, None, "road", []]
-)
-def test_a_class_needs_a_name(row: object) -> None:
-    assert problems(row, PERSON)[0] == "vocabulary: class 0: needs a name"
-
-
-def test_repeated_names_and_words_are_counted() -> None:
-    lane = SKY | {"concepts": ["lane", "cloud", "cloud"]}
-    assert problems(ROAD, ROAD | {"concepts": ["street"]}, lane) == (
-        "vocabulary: class name 'road' is used 2 times",
-        "vocabulary: concept 'lane' is used 2 times",
-        "vocabulary: concept 'cloud' is used 2 times",
-    )
-
-
-def test_all_rows_are_read_before_anything_is_said() -> None:
-    said = problems({"name": "a"}, {"color": 1}, ROAD | {"concepts": [], "colour": 1})
-    assert [line.split(": ")[1].split(" (")[0] for line in said] == [
-        "class 0", "class 1", "class 2", "class 2",
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize("raw", [None, [], {}, {"classes": None}, {"classes": {"a": 1}}])
-def test_the_whole_lists_classes(raw: object) -> None:
-    with pytest.raises(ConfigError, match="2 to 255 classes"):
-        parse_vocabulary(raw)
+    ("text", "said"),
+    [
+        ("", ["2 classes or more"]), ("road", ["2 classes or more"]),
+        ("road,,sky,", ["class 1: needs a name", "class 3: needs a name"]),
+        ("=tree,sky", ["class 0: needs a name"]), ("a=,sky", ["(a): concepts must be"]),
+        ("a||b,sky", ["(a): concepts must be"]), ("a=b=c,d==,e", ["'a=b=c'", "'d=='"]),
+        ("Road,road", ["'road' is used 2 times"]),
+        ("car|van,truck|van", ["'van' stands for 2 classes: car, truck"]),
+    ],
+)  # fmt: skip
+def test_mistakes_on_the_shell_are_named(text: str, said: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_classes(text)
+    assert len(caught.value.problems) == len(said)
+    for problem, word in zip(caught.value.problems, said, strict=True):
+        assert problem.startswith("--classes: ")
+        assert word in problem
 
 
 @pytest.mark.parametrize("content", [b"classes: [", b"\xff\xfe\x00", b"a: b: c"])
@@ -134,12 +194,3 @@ def test_what_is_not_yaml_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "own.yaml").write_bytes(content)
     with pytest.raises(ConfigError, match=r"own\.yaml"):
         load_vocabulary(str(tmp_path / "own.yaml"))
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"source_ids": 3}, {"source_ids": None}, {"source_ids": [300]}, {"source_ids": ["a"]},
-     {"safety": "no"}, {1: 2, "z": 3}],
-)  # fmt: skip
-def test_odd_labels_and_keys_are_explained(change: dict[Any, Any]) -> None:
-    assert problems(ROAD | change, PERSON)[0].startswith("vocabulary: class 0")
