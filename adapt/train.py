@@ -56,13 +56,14 @@ class Words:
 
     def __init__(self, base: BaseModel, vocabulary: Vocabulary) -> None:
         self.base, self.strings = base, vocabulary.strings
+        self.templates = vocabulary.templates_for([base.template])
         self.owner = torch.from_numpy(vocabulary.string_to_class())
         self.safety = [i for i, c in enumerate(vocabulary.classes) if c.safety]
 
     def embed(self) -> Tensor:
         """Features (S, 1, C) of every string, differentiable."""
         network = self.base.network
-        return embed_strings(network, self.strings, [self.base.template], self.base.known)
+        return embed_strings(network, self.strings, self.templates, self.base.known)
 
     def of_classes(self, classes: Tensor) -> Tensor:
         """Ids of the strings that stand for `classes` (K,)."""

@@ -14,9 +14,9 @@ from typing import Any
 
 from acclimate import __version__
 from acclimate.configs.schema import Config, load_config
-from acclimate.configs.vocabulary import load_vocabulary
+from acclimate.configs.vocabulary import load_served
 from acclimate.daemon.inbox import Inbox
-from acclimate.daemon.main import only_one, prepare, run, with_source
+from acclimate.daemon.main import check, only_one, prepare, run, with_source
 from acclimate.daemon.processes import command
 from acclimate.daemon.registry import Registry
 from acclimate.daemon.status import read_status, sentence, table
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
 def configuration(options: argparse.Namespace) -> Config:
     """--config, or the defaults; the vocabulary is checked with it."""
     config = load_config(options.config) if options.config else Config()
-    load_vocabulary(config.model.vocabulary)
+    load_served(config.model.vocabulary)
     return config
 
 
@@ -178,8 +178,9 @@ def config_changes_nothing(options: argparse.Namespace) -> bool:
 
 def check_action(options: argparse.Namespace) -> int:
     """Every problem of a configuration file at once."""
-    configuration(options)
-    print(f"{options.config} is sound")
+    whole = check(configuration(options))
+    unseen = "" if whole else "; weights and words longer than 77 tokens show where torch is"
+    print(f"{options.config} is sound{unseen}")
     return 0
 
 

@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -45,12 +46,33 @@ def prepare(config: Config, state: Path) -> Path:
                 "pip install 'acclimate[adapt]', or copy a prepared state folder here"
             )
         return path
-    arguments = ["--config", str(path), "--state", str(state)]
-    environment = {**os.environ, **dict(PROCESSES["export"].env)}
-    code = subprocess.run(command("export", arguments), env=environment, check=False).returncode
-    if code:
+    if code := _export(["--config", str(path), "--state", str(state)]):
         raise ExportError(f"the engine could not be prepared in {state} (exit code {code})")
     return path
+
+
+def check(config: Config) -> bool:
+    """Ask the exporting process whether weights and words would do; writes nothing.
+
+    False where torch is not installed and nobody can tell; raises ConfigError or ExportError.
+    """
+    if not can_adapt():
+        return False
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(to_dict(config), file)
+        file.flush()
+        if code := _export(["--config", file.name, "--check"]):
+            raise ExportError(f"the model cannot be prepared (exit code {code})")
+    return True
+
+
+def _export(arguments: list[str]) -> int:
+    """Its exit code; ConfigError, which no restart mends, after it said what is wrong."""
+    environment = {**os.environ, **dict(PROCESSES["export"].env)}
+    code = subprocess.run(command("export", arguments), env=environment, check=False).returncode
+    if code == os.EX_CONFIG:
+        raise ConfigError(["the model was not prepared: its words or settings do not fit"])
+    return code
 
 
 def can_adapt() -> bool:

@@ -1,14 +1,17 @@
 """Write what a runtime can serve: the engine, and the base as the first bundle.
 
     python -m acclimate.export.main --config resolved.json --state DIR
+    python -m acclimate.export.main --config resolved.json --check
 
-Leaves DIR/engine and DIR/adapters/base; does nothing when both are there and fit.
+Leaves DIR/engine and DIR/adapters/base; does nothing when both are there and fit. --check only
+says whether weights and words would do. Exit codes: 0 done, 78 wrong configuration, 1 failed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import time
@@ -20,12 +23,12 @@ import torch
 from numpy.typing import NDArray
 
 from acclimate.configs.schema import Config, parse_config
-from acclimate.configs.vocabulary import Vocabulary, load_vocabulary
-from acclimate.errors import AcclimateError, BundleError, EngineError
+from acclimate.configs.vocabulary import Vocabulary, load_served
+from acclimate.errors import AcclimateError, BundleError, ConfigError, EngineError
 from acclimate.export.onnx import export_engine
 from acclimate.model.load import BaseModel, load_base
 from acclimate.model.projections import merged_projections
-from acclimate.model.text import embed_strings
+from acclimate.model.text import embed_strings, tokenize
 from acclimate.runtime.bundle import Arrays, Bundle, load_bundle, write_bundle
 from acclimate.runtime.durable import commit_folder, fresh_folder
 from acclimate.runtime.engine import Engine, EngineInfo
@@ -37,8 +40,7 @@ PROBES = 4
 
 def prepare(config: Config, state: Path) -> None:
     """Export what is missing or does not fit the config; progress goes to stderr."""
-    weights = Path(config.model.weights) if config.model.weights else None
-    base, vocabulary = load_base(weights), load_vocabulary(config.model.vocabulary)
+    base, vocabulary = _parts(config)
     inputs = base_inputs(base, vocabulary, config.adapt.blocks)
     probes = [Drive(seed, config.serving.size).frame(30)[0] for seed in range(PROBES)]
     if not _engine_fits(state / "engine", base, inputs, config.serving.size):
@@ -49,10 +51,19 @@ def prepare(config: Config, state: Path) -> None:
         write_base_bundle(state, base, vocabulary, inputs, probes)
 
 
+def check(config: Config) -> None:
+    """Raise what `prepare` would raise for these weights and words; takes seconds."""
+    base, vocabulary = _parts(config)
+    words = [word for string in vocabulary.strings for word in string.split(", ")]
+    templates = vocabulary.templates_for([base.template])
+    tokenize([template.format(word) for template in templates for word in words])
+
+
 @torch.no_grad()
 def base_inputs(base: BaseModel, vocabulary: Vocabulary, blocks: int) -> Arrays:
     """Every engine input but the frame, for the unadapted base."""
-    text = embed_strings(base.network, vocabulary.strings, [base.template], base.known)[:, 0]
+    templates = vocabulary.templates_for([base.template])
+    text = embed_strings(base.network, vocabulary.strings, templates, base.known)[:, 0]
     weights = merged_projections(base.network, blocks)
     inputs: Arrays = {"text": text.numpy(), "string_to_class": vocabulary.string_to_class()}
     return inputs | {name: value.numpy() for name, value in weights.items()}
@@ -75,6 +86,11 @@ def write_base_bundle(
     folder = state / "adapters" / name
     shutil.rmtree(folder, ignore_errors=True)
     write_bundle(folder, manifest, inputs, frames, labels)
+
+
+def _parts(config: Config) -> tuple[BaseModel, Vocabulary]:
+    weights = Path(config.model.weights) if config.model.weights else None
+    return load_base(weights), load_served(config.model.vocabulary)
 
 
 def _export(
@@ -121,10 +137,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Process entry; see the module."""
     parser = argparse.ArgumentParser(description="Export the engine and the base bundle.")
     parser.add_argument("--config", type=Path, required=True, help="resolved configuration, JSON")
-    parser.add_argument("--state", type=Path, required=True, help="state folder")
+    job = parser.add_mutually_exclusive_group(required=True)
+    job.add_argument("--state", type=Path, help="state folder")
+    job.add_argument("--check", action="store_true", help="say what is wrong and write nothing")
     options = parser.parse_args(arguments)
     try:
-        prepare(parse_config(json.loads(options.config.read_text())), options.state)
+        config = parse_config(json.loads(options.config.read_text()))
+        check(config) if options.check else prepare(config, options.state)
+    except ConfigError as error:
+        for problem in error.problems:
+            _say(f"error: {problem}")
+        return os.EX_CONFIG
     except (AcclimateError, OSError, ValueError) as error:
         _say(f"export failed: {error}")
         return 1

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from acclimate.configs.schema import Config
-from acclimate.configs.vocabulary import load_vocabulary
-from acclimate.errors import ParityError
+from acclimate.configs.vocabulary import load_vocabulary, parse_vocabulary
+from acclimate.errors import ConfigError, ParityError
 from acclimate.export import onnx
 from acclimate.export.main import base_inputs, main, prepare
 from acclimate.model.load import load_base
@@ -58,3 +58,26 @@ def test_missing_weights_are_named(tmp_path: Path, capsys: pytest.CaptureFixture
     path.write_text(json.dumps({"model": {"weights": "no/such/file.safetensors"}}))
     assert main(["--config", str(path), "--state", str(tmp_path / "state")]) == 1
     assert "no/such" in capsys.readouterr().err
+
+
+def test_a_check_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "config.json"
+    path.write_text("{}")
+    assert main(["--config", str(path), "--check"]) == 0
+    path.write_text(json.dumps({"model": {"weights": "no/such/file.safetensors"}}))
+    assert main(["--config", str(path), "--check"]) == 1
+    assert "no/such" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_vocabularys_template_takes_the_place_of_the_models() -> None:
+    base, rows = load_base(), [{"name": "road"}, {"name": "sky"}]
+    plain = parse_vocabulary({"classes": rows})
+    same = parse_vocabulary({"classes": rows, "templates": [base.template]})
+    other = parse_vocabulary({"classes": rows, "templates": ["a dark {} at night"]})
+    a, b, c = (base_inputs(base, words, 4)["text"] for words in (plain, same, other))
+    np.testing.assert_array_equal(a, b)
+    assert np.abs(a - c).max() > 1e-3
+    two = parse_vocabulary({"classes": rows, "templates": ["a {}", "the {}"]})
+    with pytest.raises(ConfigError, match="has 2 templates, the model takes 1"):
+        base_inputs(base, two, 4)
