@@ -81,3 +81,17 @@ def test_a_vocabularys_template_takes_the_place_of_the_models() -> None:
     two = parse_vocabulary({"classes": rows, "templates": ["a {}", "the {}"]})
     with pytest.raises(ConfigError, match="has 2 templates, the model takes 1"):
         base_inputs(base, two, 4)
+
+
+@pytest.mark.parametrize("how", [["--check"], ["--state"]])
+def test_words_too_long_end_with_78(
+    how: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = " ".join(["supercalifragilisticexpialidocious"] * 8)
+    words, path, state = (tmp_path / name for name in ("words.yaml", "c.json", "state"))
+    words.write_text(json.dumps({"classes": [{"name": "road"}, {"name": long}]}))
+    path.write_text(json.dumps({"model": {"vocabulary": str(words)}}))
+    how = [*how, str(state)] if how == ["--state"] else how
+    assert main(["--config", str(path), *how]) == 78
+    assert "has 81 tokens, at most 77" in capsys.readouterr().err
+    assert not state.exists()
