@@ -10,21 +10,27 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from acclimate.errors import SourceError
+from acclimate.errors import EngineError, SourceError
 from acclimate.runtime.bundle import Bundle
 from acclimate.runtime.engine import Engine
 
-Pairs = Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]]
+Indices = NDArray[np.uint8] | NDArray[np.uint16]
+Pairs = Iterable[tuple[NDArray[np.uint8], Indices]]
 SUFFIXES = {".png", ".jpg", ".jpeg"}
+PNG_COLOURS = {0: "grey", 2: "colour", 3: "palette", 4: "grey and alpha", 6: "colour and alpha"}
 
 
-def confusion(
-    truth: NDArray[np.uint8], guess: NDArray[np.uint8], classes: int
-) -> NDArray[np.float64]:
-    """Counts (T, T), rows are truth; pixels whose truth is T or more are left out."""
+def confusion(truth: Indices, guess: NDArray[np.uint8], classes: int) -> NDArray[np.float64]:
+    """Counts (T, T), rows are truth; pixels whose truth is T or more are left out.
+
+    Raises EngineError for a guess of T or more, which has no column.
+    """
     seen = truth < classes
-    pairs = truth[seen].astype(np.int64) * classes + guess[seen]
-    table = np.bincount(pairs, minlength=classes * classes)[: classes * classes]
+    guesses = guess[seen]
+    if guesses.size and guesses.max() >= classes:
+        raise EngineError(f"the model answered class {guesses.max()}, it has {classes} classes")
+    pairs = truth[seen].astype(np.int64) * classes + guesses
+    table = np.bincount(pairs, minlength=classes * classes)
     return table.reshape(classes, classes).astype(np.float64)
 
 
@@ -64,21 +70,44 @@ def labelled(images: Path, labels: Path) -> Pairs:
         raise SourceError(f"{images} holds no .png or .jpg images")
     for path in paths:
         mask = labels / f"{path.stem}.png"
-        truth = cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE)
-        if truth is None:
+        if not mask.is_file():
             raise SourceError(f"{path} has no readable label map {mask}")
-        yield read_image(path), cast("NDArray[np.uint8]", truth)
+        yield read_image(path), read_labels(mask)
+
+
+def read_labels(path: Path) -> Indices:
+    """Class indices (H,W) of a grey PNG of 8 or 16 bits.
+
+    Raises SourceError for any other file: OpenCV makes colours of a palette's indices and
+    stretches those of 1, 2 or 4 bits to shades.
+    """
+    with path.open("rb") as file:
+        head = file.read(26)  # signature 8, length and name 8, width 4, height 4, depth, colour
+    if head[:8] != b"\x89PNG\r\n\x1a\n" or len(head) < 26:
+        raise SourceError(f"label map {path} is not a PNG")
+    depth, colour = head[24], PNG_COLOURS.get(head[25], "unknown")
+    if colour != "grey" or depth not in (8, 16):
+        raise SourceError(
+            f"label map {path} is a {colour} PNG of {depth} bits; "
+            "save the class indices as grey values of 8 or 16 bits"
+        )
+    return cast("Indices", _imread(path, cv2.IMREAD_UNCHANGED))
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
     """RGB (H,W,3); raises SourceError for anything that is no image."""
+    image = _imread(path, cv2.IMREAD_COLOR)
+    return cast("NDArray[np.uint8]", cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+
+
+def _imread(path: Path, how: int) -> cv2.typing.MatLike:
     try:
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        image = cv2.imread(str(path), how)
     except cv2.error as error:
         raise SourceError(f"{path} is not a readable image: {error}") from error
     if image is None:
         raise SourceError(f"{path} is not a readable image")
-    return cast("NDArray[np.uint8]", cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+    return image
 
 
 def fit(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

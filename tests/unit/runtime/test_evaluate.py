@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from acclimate.errors import SourceError
+from acclimate.errors import EngineError, SourceError
 from acclimate.runtime.bundle import Bundle
 from acclimate.runtime.engine import Engine
 from acclimate.runtime.evaluate import (
@@ -23,6 +25,7 @@ from acclimate.runtime.evaluate import (
     labelled_miou,
     mean_iou,
     read_image,
+    read_labels,
     resize_labels,
 )
 
@@ -62,6 +65,14 @@ def test_rows_are_truth_and_columns_are_guesses() -> None:
 def test_pixels_without_a_class_count_nowhere() -> None:
     truth = np.array([[255, 3, 0]], np.uint8)
     assert confusion(truth, np.zeros((1, 3), np.uint8), 3).tolist() == [[1, 0, 0], [0] * 3, [0] * 3]
+
+
+def test_a_guess_outside_the_classes_is_told_and_counted_nowhere() -> None:
+    truth = np.array([[0, 1, 255]], np.uint8)
+    with pytest.raises(EngineError, match="class 3, it has 3 classes"):
+        confusion(truth, np.array([[3, 1, 0]], np.uint8), 3)
+    unseen = np.array([[0, 1, 3]], np.uint8)
+    assert confusion(truth, unseen, 3).tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 0]]
 
 
 def test_many_classes_do_not_overflow() -> None:
@@ -110,6 +121,61 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "c.png").write_bytes(b"rot")
     with pytest.raises(SourceError, match=r"c\.png"):
         read_image(tmp_path / "c.png")
+
+
+def png(colour: int, depth: int, pixels: bytes, palette: bytes = b"") -> bytes:
+    """One row of 4 pixels, written as the PNG specification says."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + checksum
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 1, depth, colour, 0, 0, 0))
+    data = chunk(b"IDAT", zlib.compress(b"\0" + pixels))
+    colours = chunk(b"PLTE", palette) if palette else b""
+    return b"\x89PNG\r\n\x1a\n" + head + colours + data + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_grey_values_are_class_indices(tmp_path: Path, depth: int) -> None:
+    values = [0, 7, 254, 255] if depth == 8 else [0, 7, 846, 65535]
+    pixels = b"".join(value.to_bytes(depth // 8, "big") for value in values)
+    (tmp_path / "a.png").write_bytes(png(0, depth, pixels))
+    assert read_labels(tmp_path / "a.png").tolist() == [values]
+
+
+@pytest.mark.parametrize(
+    ("colour", "depth", "pixels", "said"),
+    [
+        (3, 8, bytes([0, 1, 2, 1]), "palette PNG of 8 bits"),
+        (3, 4, bytes([0x01, 0x21]), "palette PNG of 4 bits"),
+        (0, 1, bytes([0b01010000]), "grey PNG of 1 bits"),
+        (0, 4, bytes([0x01, 0x23]), "grey PNG of 4 bits"),
+        (2, 8, bytes(12), "colour PNG of 8 bits"),
+        (4, 8, bytes(8), "grey and alpha PNG of 8 bits"),
+        (6, 8, bytes(16), "colour and alpha PNG of 8 bits"),
+    ],
+)
+def test_labels_that_would_be_read_as_shades_are_refused(
+    tmp_path: Path, colour: int, depth: int, pixels: bytes, said: str
+) -> None:
+    palette = bytes([128, 64, 128, 70, 70, 70, 0, 0, 142]) if colour == 3 else b""
+    (tmp_path / "a.png").write_bytes(png(colour, depth, pixels, palette))
+    with pytest.raises(SourceError, match=rf"a\.png is a {said}; save the class indices"):
+        read_labels(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("content", [b"", b"rot" * 20, png(0, 8, bytes(4))[:24]], ids=len)
+def test_labels_that_are_no_png_are_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(SourceError, match=r"a\.png is not a PNG"):
+        read_labels(tmp_path / "a.png")
+
+
+def test_torn_labels_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(0, 8, bytes(4))[:30])
+    with pytest.raises(SourceError, match=r"a\.png"):
+        read_labels(tmp_path / "a.png")
 
 
 def test_a_picture_that_claims_to_be_huge_is_named(tmp_path: Path) -> None:
