@@ -62,7 +62,8 @@ def _summary(probability: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Probability (T,H,W) -> labels, confidence, histogram."""
     top, labels = probability.max(0)
     classes = probability.shape[0]
-    entropy = -(probability * (probability + 1e-9).log()).sum(0).mean()
+    # Not log(p + 1e-9): the exporter's optimiser takes that addend for a zero.
+    entropy = -(probability * probability.clamp(min=1e-9).log()).sum(0).mean()
     entropy = entropy / torch.log(torch.tensor(float(classes)))
     confidence = torch.stack([top.mean(), (top >= 0.5).float().mean(), entropy])
     one_hot = labels[None] == torch.arange(classes)[:, None, None]

@@ -1,0 +1,108 @@
+"""The served graph: what it says about a frame, and what an adapter cannot move."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from acclimate.export.graph import ServingGraph, appearance_embedding
+from acclimate.model.catseg import CATSeg
+from acclimate.model.load import load_base
+from acclimate.model.projections import merged_projections, projection_names
+from acclimate.runtime.bundle import Bundle
+from acclimate.runtime.engine import Engine
+from tests.unit.export.conftest import BLOCKS, SIZE, Exported, words
+
+FRAME = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8))
+TEXT = F.normalize(torch.randn(6, 32, generator=torch.Generator().manual_seed(1)), dim=-1)
+OWNER = torch.eye(4)[[0, 0, 1, 2, 3, 3]]
+
+
+@pytest.fixture(scope="module")
+def network(tiny_weights: Path) -> CATSeg:
+    return load_base(tiny_weights).network
+
+
+@torch.inference_mode()
+def served(network: CATSeg, frame: Tensor = FRAME, factor: float = 1.0) -> tuple[Tensor, ...]:
+    """The graph's outputs with every adapted weight times `factor`."""
+    weights = [factor * weight for weight in merged_projections(network, BLOCKS).values()]
+    outputs = ServingGraph(network, BLOCKS).eval()(frame, TEXT, OWNER, *weights)
+    assert isinstance(outputs, tuple)
+    return outputs
+
+
+@torch.inference_mode()
+def probabilities(network: CATSeg) -> Tensor:
+    """What the network itself says of FRAME (T, H, W)."""
+    logits = network(FRAME.permute(2, 0, 1)[None].float(), TEXT[:, None])
+    full = F.interpolate(logits, SIZE, mode="bilinear", align_corners=False).softmax(1)[0]
+    return torch.stack([full[:2].sum(0), full[2], full[3], full[4:].sum(0)])
+
+
+def test_labels_are_the_likeliest_classes(network: CATSeg) -> None:
+    labels, *_ = served(network)
+    assert (labels.shape, labels.dtype) == (SIZE, torch.uint8)
+    assert torch.equal(labels.long(), probabilities(network).argmax(0))
+
+
+def test_the_histogram_is_the_labels_share(network: CATSeg) -> None:
+    labels, _, histogram, _ = served(network)
+    counts = torch.bincount(labels.flatten().long(), minlength=4)
+    torch.testing.assert_close(histogram, counts / labels.numel())
+
+
+def test_confidence_is_top_share_and_entropy(network: CATSeg) -> None:
+    _, confidence, _, _ = served(network)
+    p = probabilities(network)
+    top = p.max(0).values
+    entropy = -(p * p.log()).sum(0).mean() / np.log(4)
+    expected = torch.stack([top.mean(), (top >= 0.5).float().mean(), entropy])
+    torch.testing.assert_close(confidence, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_class_without_strings_costs_no_number(exported: Exported) -> None:
+    text, owner = words(2)
+    weights = merged_projections(exported.base.network, BLOCKS).values()
+    inputs = {"text": text, "string_to_class": owner}
+    inputs |= dict(zip(projection_names(BLOCKS), weights, strict=True))
+    engine, arrays = Engine(exported.folder, 1, "cpu"), {n: t.numpy() for n, t in inputs.items()}
+    frame = FRAME.numpy()
+    result = engine.infer(frame, Bundle("few", {}, arrays, frame, frame))
+    assert np.isfinite(result.confidence).all()
+    assert result.histogram.tolist()[2:] == [0, 0, 0]
+
+
+def test_an_adapter_moves_the_labels_but_not_the_embedding(network: CATSeg) -> None:
+    plain, turned = served(network), served(network, factor=-2.0)
+    assert not torch.equal(plain[1], turned[1])
+    assert torch.equal(plain[3], turned[3])
+
+
+def test_the_networks_own_weights_stay_as_they_are(network: CATSeg) -> None:
+    before = {name: weight.clone() for name, weight in network.state_dict().items()}
+    served(network, factor=3.0)
+    assert all(torch.equal(before[name], now) for name, now in network.state_dict().items())
+
+
+def test_a_dark_frame_lies_elsewhere(network: CATSeg) -> None:
+    same, dark = served(network)[3], served(network, FRAME // 4)[3]
+    assert float(same.norm()) == pytest.approx(1, abs=1e-5)
+    assert float(same @ dark) < 0.999
+
+
+def test_the_embedding_is_mean_and_spread_of_the_patches() -> None:
+    tokens = torch.tensor([[[9.0, 9.0], [1.0, 2.0], [3.0, 2.0]]])  # the first token is not a patch
+    expected = F.normalize(torch.tensor([[2.0, 2.0, 1.0, 0.0]]), dim=-1)
+    torch.testing.assert_close(appearance_embedding(tokens), expected)
+
+
+def test_the_embedding_does_not_know_where_a_patch_lies() -> None:
+    tokens = torch.randn(1, 9, 4, generator=torch.Generator().manual_seed(3))
+    turned = torch.cat([tokens[:, :1], tokens[:, 1:].flip(1)], 1)
+    torch.testing.assert_close(appearance_embedding(tokens), appearance_embedding(turned))
