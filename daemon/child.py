@@ -15,6 +15,7 @@ from typing import Any
 from acclimate.daemon.processes import PROCESSES, command
 
 LOG_LIMIT = 2**20
+LAST_WORDS = 5.0
 Message = dict[str, Any]
 
 
@@ -70,13 +71,13 @@ class Child:
             self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             self.kill()
-        self._close()
+        self._reader.join(LAST_WORDS)
 
     def kill(self) -> None:
         """End it and its children at once."""
         self._signal(signal.SIGKILL)
         self._process.wait()
-        self._close()
+        self._reader.join(LAST_WORDS)
 
     def memory_mb(self) -> float:
         """Resident memory in MiB; 0 for a process that is gone."""
@@ -91,13 +92,6 @@ class Child:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)
 
-    def _close(self) -> None:
-        """Read its last words."""
-        self._reader.join(timeout=5)
-        with contextlib.suppress(BrokenPipeError):
-            if self._process.stdin:
-                self._process.stdin.close()
-
     def _message(self, line: str) -> Message:
         """A line as an event; anything else that was printed becomes an error event."""
         try:
@@ -109,8 +103,12 @@ class Child:
         return {"event": "error", "message": f"{self.name} said {line.strip()!r}"}
 
     def _read(self) -> None:
+        """Its lines until it is gone; its pipes go with it, however it ended."""
+        assert self._process.stdin is not None
         assert self._process.stdout is not None
         with self._process.stdout as lines:
             for line in lines:
                 self._events.put(self._message(line))
         self._process.wait()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()

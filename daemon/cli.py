@@ -239,7 +239,8 @@ def parser() -> argparse.ArgumentParser:
     one = add(commands, "status", status_action, [common])
     one.add_argument("--json", action="store_true", help="for programs")
 
-    adapters = commands.add_parser("adapters", help="List, show, roll back, quarantine adapters.")
+    text = "List, show, roll back, quarantine adapters."
+    adapters = commands.add_parser("adapters", help=text, description=text)
     kinds = adapters.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add(kinds, "list", list_action, [common])
     add(kinds, "show", show_action, [common]).add_argument("id", metavar="ID")

@@ -131,6 +131,14 @@ def test_a_kill_takes_its_children_along(start: Start) -> None:
     wait_until(lambda: not alive(grandchild), 10, "the end of the grandchild")
 
 
+def test_one_that_ends_by_itself_leaves_no_pipe_open(start: Start) -> None:
+    child = start("raise SystemExit(1)")
+    wait_until(lambda: child.exit_code == 1, 10, "its end")
+    assert child._process.stdin is not None
+    assert child._process.stdout is not None
+    assert (child._process.stdin.closed, child._process.stdout.closed) == (True, True)
+
+
 def test_one_that_is_gone_hears_nothing_and_can_be_stopped(start: Start) -> None:
     child = start("pass")
     wait_until(lambda: child.exit_code == 0, 10, "its end")

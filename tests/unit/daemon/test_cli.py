@@ -1,21 +1,33 @@
-"""The command line on a state folder without a daemon."""
+"""The command line on a state folder, with and without a daemon."""
 
 from __future__ import annotations
 
 import json
+import shutil
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from acclimate import __version__
+from acclimate.daemon import cli
 from acclimate.daemon.cli import main
+from acclimate.daemon.inbox import Inbox
 from acclimate.daemon.main import only_one
 from acclimate.daemon.registry import Registry
-from acclimate.errors import ConfigError
-from tests.unit.daemon.test_registry import bundle
+from acclimate.errors import ConfigError, ExportError
+from tests.unit.daemon.test_registry import adopted, bundle
 
-COMMANDS = ("run", "status", "adapters", "segment", "evaluate", "check-config")
+COMMANDS = [
+    ["run"], ["status"], ["adapters"], ["adapters", "list"], ["adapters", "show"],
+    ["adapters", "rollback"], ["adapters", "quarantine"], ["segment"], ["evaluate"],
+    ["check-config"],
+]  # fmt: skip
+Said = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
@@ -23,92 +35,318 @@ def folder(tmp_path: Path) -> Path:
     """base <- a1 <- a2, all good, a2 active."""
     state = tmp_path / "state"
     bundle(state / "adapters", "base", 0)
-    registry = Registry(state)
-    for number, name in enumerate(("a1", "a2"), 1):
-        registry.adopt(name, bundle(tmp_path / "candidates", name, number))
-        registry.activate(name)
-        registry.trust(name)
+    adopted(Registry(state), tmp_path, "a1", "a2")
     return state
 
 
-def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def call(folder: Path) -> Callable[..., int]:
+    """`acclimate adapters ...` on the folder."""
+    return lambda *words: main(["adapters", *words, "--state", str(folder)])
+
+
+# ---- usage
+
+
+def help_of(command: list[str], capsys: Said) -> list[str]:
+    """The paragraphs of its --help, each as one line."""
     with pytest.raises(SystemExit) as left:
-        main(["--help"])
+        main([*command, "--help"])
     assert left.value.code == 0
-    said = capsys.readouterr().out
-    assert [name for name in COMMANDS if f"\n    {name}" not in said] == []
+    return [" ".join(part.split()) for part in capsys.readouterr().out.split("\n\n")]
 
 
-def test_wrong_usage_is_2() -> None:
+@pytest.mark.parametrize("command", [[], *COMMANDS], ids=" ".join)
+def test_every_command_explains_itself(command: list[str], capsys: Said) -> None:
+    usage, sentence, *_ = help_of(command, capsys)
+    assert usage.startswith(f"usage: acclimate {' '.join(command)}".rstrip())
+    assert len(sentence.split()) > 3
+    assert sentence.endswith(".")
+
+
+def test_the_overview_says_of_every_command_what_it_is_for(capsys: Said) -> None:
+    overview = " ".join(help_of([], capsys))
+    for command in COMMANDS:
+        if len(command) == 1:
+            assert f" {command[0]} {help_of(command, capsys)[1]}" in overview
+
+
+def test_the_version(capsys: Said) -> None:
     with pytest.raises(SystemExit) as left:
-        main(["fly"])
+        main(["--version"])
+    assert (left.value.code, capsys.readouterr().out.strip()) == (0, __version__)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], ["fly"], ["adapters"], ["adapters", "show"], ["run", "--duration", "long"], ["segment"],
+     ["evaluate", "--images", "x"], ["status", "--yaml"], ["check-config"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_wrong_usage_is_2(words: list[str], capsys: Said) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(words)
     assert left.value.code == 2
+    assert "usage: acclimate" in capsys.readouterr().err
 
 
-def test_check_config_names_every_problem(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+# ---- check-config
+
+
+def test_check_config_names_every_problem(tmp_path: Path, capsys: Said) -> None:
     path = tmp_path / "config.yaml"
-    path.write_text("adapt: {steps: -1, lr: much}\nsourse: {}\n")
+    path.write_text("adapt: {steps: -1, lr: much}\nsourse: {}\nserving: {size: [160]}\n")
     assert main(["check-config", str(path)]) == 78
-    said = capsys.readouterr().err
-    assert all(word in said for word in ("adapt.steps", "adapt.lr", "sourse"))
+    said = capsys.readouterr().err.splitlines()
+    assert all(line.startswith("error: ") for line in said)
+    for name in ("adapt.steps", "adapt.lr", "sourse", "serving.size"):
+        assert sum(name in line for line in said) == 1, name
+
+
+def test_check_config_of_a_sound_file(tmp_path: Path, capsys: Said) -> None:
+    path = tmp_path / "config.yaml"
     path.write_text("adapt: {steps: 10}\n")
     assert main(["check-config", str(path)]) == 0
+    assert capsys.readouterr().out == f"{path} is sound\n"
+    path.write_text("")
+    assert main(["check-config", str(path)]) == 0, "an empty file is the defaults"
+
+
+@pytest.mark.parametrize("content", [b"adapt: [", b"- 1", b"\xff\xfe\x00", b"adapt: 7"])
+def test_check_config_of_what_is_no_configuration(
+    tmp_path: Path, capsys: Said, content: bytes
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_bytes(content)
+    assert main(["check-config", str(path)]) == 78
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_check_config_looks_into_the_vocabulary(tmp_path: Path, capsys: Said) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("model: {vocabulary: klingon}\n")
+    assert main(["check-config", str(path)]) == 78
+    assert "klingon" in capsys.readouterr().err
     assert main(["check-config", str(tmp_path / "none.yaml")]) == 78
 
 
-def test_the_list_says_who_is_what(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["adapters", "list", "--state", str(folder)]) == 0
-    rows = [line.split()[:2] for line in capsys.readouterr().out.splitlines()[1:]]
+def test_the_packaged_configurations_are_sound() -> None:
+    packaged = sorted((Path(__file__).parents[3] / "configs").glob("*.yaml"))
+    assert packaged
+    assert [main(["check-config", str(path)]) for path in packaged] == [0] * len(packaged)
+
+
+# ---- run
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., int]]:
+    """`acclimate run` with a daemon that ends at once as it is told to."""
+    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    calls: list[Any] = []
+
+    def run_one(*words: str, ends: Any) -> int:
+        def daemon(config: Any, state: Any, out: Any, duration: Any, tell: Any, stop: Any) -> Any:
+            calls.append((config, state, out, duration))
+            tell({"event": "started", "t": 0.0, "http": "http://127.0.0.1:9/"})
+            if isinstance(ends, BaseException):
+                raise ends
+            captured, balanced = ends
+            return {"frames": {"captured": captured, "balanced": balanced}}
+
+        monkeypatch.setattr(cli, "run", daemon)
+        return main(["run", "--state", str(tmp_path / "state"), *words])
+
+    run_one.calls = calls  # type: ignore[attr-defined]
+    yield run_one
+
+
+def test_run_hands_its_options_on(run: Any, tmp_path: Path, capsys: Said) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("adapt: {steps: 11}\n")
+    words = ["--config", str(config), "--source", "film.mp4", "--duration", "3", "--out", "o"]
+    assert run(*words, ends=(5, True)) == 0
+    found, state, out, duration = run.calls[0]
+    assert (found.adapt.steps, found.source.url) == (11, "film.mp4")
+    assert (state, out, duration) == (tmp_path / "state", Path("o"), 3.0)
+    said = capsys.readouterr().out
+    assert "watch it at http://127.0.0.1:9/" in said
+    assert "written to o" in said
+
+
+@pytest.mark.parametrize(
+    ("ends", "code", "said"),
+    [
+        ((5, True), 0, ""),
+        ((5, False), 1, ""),
+        ((0, True), 1, "no frame was captured"),
+        (ConfigError(["a: wrong", "b: wrong"]), 78, "error: a: wrong\nerror: b: wrong\n"),
+        (ExportError("no engine"), 1, "error: no engine"),
+        (OSError(28, "No space left on device"), 1, "No space left on device"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+    ids=str,
+)
+def test_exit_codes_of_run(run: Any, capsys: Said, ends: Any, code: int, said: str) -> None:
+    assert run(ends=ends) == code
+    assert said in capsys.readouterr().err
+
+
+def test_a_wrong_configuration_starts_nothing(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("daemon: {http_port: many}\n")
+    assert run("--config", str(tmp_path / "c.yaml"), ends=(5, True)) == 78
+    assert run.calls == []
+
+
+# ---- adapters and status
+
+
+def test_the_list_says_who_is_what(call: Callable[..., int], capsys: Said) -> None:
+    assert call("list") == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["adapter", "state", "parent", "made", "round"]
+    rows = [line.split()[:2] for line in lines]
     assert rows == [["base", "good"], ["a1", "previous"], ["a2", "active"]]
 
 
-def test_show_and_an_unknown_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["adapters", "show", "a1", "--state", str(folder)]) == 0
-    assert json.loads(capsys.readouterr().out)["state"] == "previous"
-    assert main(["adapters", "show", "a7", "--state", str(folder)]) == 1
-    assert "base, a1, a2" in capsys.readouterr().err
+def test_show(call: Callable[..., int], capsys: Said, folder: Path) -> None:
+    assert call("show", "a1") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["state"], shown["sequence"]) == ("previous", 1)
+    assert "condition" not in shown
+    Registry(folder).quarantine("a1", "it went wrong")
+    assert call("show", "a1") == 0
+    assert json.loads(capsys.readouterr().out)["reason"] == "it went wrong"
 
 
-def test_rollback_on_disk(folder: Path) -> None:
-    assert main(["adapters", "rollback", "--state", str(folder)]) == 0
+@pytest.mark.parametrize(
+    "words", [("show", "a7"), ("rollback", "--to", "a7"), ("quarantine", "a7")], ids=" ".join
+)
+def test_an_unknown_adapter_names_those_there_are(
+    call: Callable[..., int], capsys: Said, words: tuple[str, ...]
+) -> None:
+    assert call(*words) == 1
+    assert capsys.readouterr().err == "error: there is no adapter a7; there are base, a1, a2\n"
+
+
+def test_rollback_on_disk(call: Callable[..., int], folder: Path, capsys: Said) -> None:
+    assert call("rollback") == 0
+    assert capsys.readouterr().out == "done: active a1\n"
     state = Registry(folder).state
-    assert (state.active, list(state.quarantined)) == ("a1", ["a2"])
-    assert main(["adapters", "rollback", "--to", "a1", "--state", str(folder)]) == 1
-    assert main(["adapters", "rollback", "--to", "a2", "--state", str(folder)]) == 1
+    assert (state.active, list(state.quarantined), state.good) == ("a1", ["a2"], ["base", "a1"])
+
+
+def test_rollback_on_disk_to_a_chosen_one(call: Callable[..., int], folder: Path) -> None:
+    assert call("rollback", "--to", "base") == 0
+    state = Registry(folder).state
+    assert (state.active, list(state.quarantined), state.good) == ("base", ["a2"], ["base"])
+
+
+def test_a_rollback_to_a_kept_adapter_is_taken_at_its_word(
+    call: Callable[..., int], folder: Path, tmp_path: Path
+) -> None:
+    Registry(folder).adopt("kept", bundle(tmp_path / "more", "kept"))
+    assert call("rollback", "--to", "kept") == 0
+    state = Registry(folder).state
+    assert state.active == "kept"
+    assert "kept" in state.good, "the next start must not set it aside"
+
+
+def test_rollbacks_that_make_no_sense(call: Callable[..., int], folder: Path, capsys: Said) -> None:
+    assert call("rollback", "--to", "a2") == 1
+    assert "serves already" in capsys.readouterr().err
+    assert call("rollback") == 0
+    assert call("rollback", "--to", "a2") == 1
+    assert "quarantined: manual" in capsys.readouterr().err
     assert Registry(folder).state.active == "a1"
 
 
-def test_quarantine_on_disk(folder: Path) -> None:
-    assert main(["adapters", "quarantine", "a1", "--state", str(folder)]) == 0
+def test_quarantine_on_disk(call: Callable[..., int], folder: Path, capsys: Said) -> None:
+    assert call("quarantine", "a1") == 0
     assert Registry(folder).state.active == "a2"
-    assert main(["adapters", "quarantine", "base", "--state", str(folder)]) == 1
+    assert call("quarantine", "a2") == 0, "it was active: back to what is left"
+    state = Registry(folder).state
+    assert (state.active, list(state.quarantined)) == ("base", ["a1", "a2"])
+    assert call("quarantine", "base") == 1
+    assert "fall back" in capsys.readouterr().err
 
 
-def test_status_without_a_daemon(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_running_daemon_is_asked_and_waited_for(
+    call: Callable[..., int], folder: Path, capsys: Said
+) -> None:
+    inbox, taken = Inbox(folder / "inbox"), []
+
+    def daemon() -> None:
+        while not taken:
+            taken.extend(inbox.take())
+            waiting.wait(0.02)
+        registry = Registry(folder)
+        registry.quarantine("a2", "manual")
+        registry.activate("a1")
+
+    waiting, thread = threading.Event(), threading.Thread(target=daemon)
+    with only_one(folder):
+        thread.start()
+        assert call("rollback", "--to", "a1") == 0
+        thread.join()
+    assert taken == [{"do": "rollback", "to": "a1"}]
+    assert capsys.readouterr().out == "done: active a1\n"
+
+
+def test_a_daemon_that_does_nothing_is_told_on(
+    call: Callable[..., int], folder: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "PATIENCE", 0.1)
+    with only_one(folder):
+        assert call("quarantine", "a1") == 1
+    assert "acclimate status" in capsys.readouterr().err
+    assert Registry(folder).state.quarantined == {}, "the disk is the daemon's"
+
+
+def test_status_without_a_daemon(folder: Path, capsys: Said) -> None:
     assert main(["status", "--json", "--state", str(folder)]) == 0
-    assert json.loads(capsys.readouterr().out)["active"] == "a2"
+    status = json.loads(capsys.readouterr().out)
+    assert (status["daemon"], status["active"]) == (None, "a2")
     assert main(["status", "--state", str(folder)]) == 0
-    assert main(["status", "--state", str(folder / "nowhere")]) == 78
+    assert "active" in capsys.readouterr().out
 
 
-def test_one_daemon_a_folder(tmp_path: Path) -> None:
-    refused = pytest.raises(ConfigError, match="another acclimate")
-    with only_one(tmp_path), refused, only_one(tmp_path):
-        pass
-    with only_one(tmp_path):
-        pass
+@pytest.mark.parametrize(
+    "words", [["status"], ["adapters", "list"], ["adapters", "rollback"]], ids=" ".join
+)
+def test_a_folder_that_is_not_there_is_named(
+    tmp_path: Path, capsys: Said, words: list[str]
+) -> None:
+    assert main([*words, "--state", str(tmp_path / "nowhere")]) == 78
+    assert "nowhere" in capsys.readouterr().err
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("words", [["status"], ["adapters", "list"]], ids=" ".join)
+def test_a_rotten_truth_is_named(folder: Path, capsys: Said, words: list[str]) -> None:
+    (folder / "state.json").write_text("{")
+    assert main([*words, "--state", str(folder)]) == 1
+    assert "state.json is unreadable" in capsys.readouterr().err
+
+
+# ---- one-off jobs
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """One picture of noise."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    noise = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
+    cv2.imwrite(str(folder / "one.png"), noise)
+    return folder
 
 
 def test_segment_and_evaluate(
-    state: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    state: Path, tmp_path: Path, pictures: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    pictures, out = tmp_path / "pictures", tmp_path / "out"
-    pictures.mkdir()
-    noise = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
-    cv2.imwrite(str(pictures / "one.png"), noise)
-    where = ["--state", str(state)]
+    where, out = ["--state", str(state)], tmp_path / "out"
+    shutil.copy(state / "config.json", tmp_path / "before.json")
     assert main(["segment", str(pictures), "--out", str(out), *where]) == 0
     assert (out / "overlays" / "one.jpg").is_file()
     found = cv2.imread(str(out / "labels" / "one.png"), cv2.IMREAD_GRAYSCALE)
@@ -116,6 +354,19 @@ def test_segment_and_evaluate(
     capfd.readouterr()
     labels = ["--images", str(pictures), "--labels", str(out / "labels")]
     assert main(["evaluate", *labels, "--json", *where]) == 0
-    assert json.loads(capfd.readouterr().out)["accuracy"] == 100.0
+    report = json.loads(capfd.readouterr().out)
+    assert (report["adapter"], report["accuracy"]) == ("base", 100.0)
     assert main(["evaluate", *labels, "--adapter", "nobody", *where]) == 1
     assert "nobody" in capfd.readouterr().err
+    assert (state / "config.json").read_text() == (tmp_path / "before.json").read_text()
+
+
+def test_segment_with_its_own_configuration_leaves_a_running_daemon_alone(
+    folder: Path, tmp_path: Path, pictures: Path, capsys: Said
+) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("adapt: {steps: 11}\n")
+    words = ["segment", str(pictures), "--out", str(tmp_path / "out"), "--config", str(config)]
+    with only_one(folder):
+        assert main([*words, "--state", str(folder)]) == 78
+    assert "another acclimate runs" in capsys.readouterr().err

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,33 +13,48 @@ import pytest
 
 from acclimate.configs.schema import Config, parse_config
 from acclimate.daemon import lifecycle as module
+from acclimate.daemon import registry as registry_module
 from acclimate.daemon.events import EventLog
 from acclimate.daemon.lifecycle import Lifecycle
 from acclimate.daemon.metrics import Metrics
+from acclimate.daemon.registry import Registry, State
 from acclimate.daemon.rounds import Outcome
-from tests.unit.daemon.test_registry import bundle
+from acclimate.daemon.status import sentence, snapshot
+from acclimate.errors import EngineError
+from tests.unit.daemon.test_metrics import values
+from tests.unit.daemon.test_registry import adopted, bundle
 
 CONFIG = parse_config({
     "drift": {"threshold": 1.0, "reference_frames": 8, "smoothing_frames": 1},
     "adapt": {"cooldown_s": 0, "min_frames": 2},
     "probation": {"frames": 20, "before_frames": 20, "min_frames": 5},
 })  # fmt: skip
+DAY, DUSK, NIGHT = 0.0, 5.0, 12.0
 
 
 class FakeServing:
-    """Answers every swap; `refuse` names what it will not take."""
+    """Answers every swap; `refuse` names what it will not take, `deaf` answers nothing."""
 
     def __init__(self) -> None:
         self.said: list[dict[str, Any]] = []
         self.started: list[str] = []
         self.refuse: set[str] = set()
-        self.active, self.frame, self.dead, self.ended = "base", 0, False, False
+        self.deaf = self.dead = self.ended = False
+        self.budget = 5
+        self.active, self.frame, self.admitted = "base", 0, 0
         self.exit_code: int | None = None
         self.ledger: dict[str, Any] = {"captured": 0, "served": 0, "dropped": {}, "balanced": True}
 
     def start(self, adapter: str) -> None:
+        if len(self.started) >= self.budget:
+            raise EngineError("the runtime died too often")
         self.started.append(adapter)
-        self.active, self.dead = adapter, False
+        self.active, self.dead, self.frame, self.admitted = adapter, False, 0, 0
+        self.said.append({"event": "ready", "active": adapter, "provider": "cpu"})
+
+    def crash(self, *last_words: dict[str, Any]) -> None:
+        self.said += last_words
+        self.dead, self.exit_code = True, -9
 
     def events(self) -> list[dict[str, Any]]:
         said, self.said = self.said, []
@@ -50,200 +67,600 @@ class FakeServing:
         name = message["id"]
         if name in self.refuse:
             self.said.append({"event": "refused", "id": name, "reason": "probe labels differ"})
-            return
+        elif not self.deaf:
+            self.take_up(name)
+
+    def take_up(self, name: str) -> None:
+        """The swap happens."""
         self.said.append({
             "event": "swapped", "id": name, "from": self.active, "frame": self.frame,
             "gap_ms": 0.1, "load_ms": 5.0,
         })  # fmt: skip
         self.active = name
 
-    def stream(self, x: float, confidence: float = 0.9, share: float = 0.5, times: int = 6) -> None:
-        """Intervals of ten frames at place `x`."""
+    def stream(
+        self, place: float, confidence: float = 0.9, share: float = 0.5, times: int = 6
+    ) -> None:
+        """Intervals of ten frames at a place in embedding space."""
         for i in range(times):
             self.frame += 10
+            self.admitted += 10
             self.said.append({
                 "event": "stats", "frames": 10, "latency_ms": [5.0] * 10, "video_time": 0.0,
                 "confidence": [confidence, 0.5, 0.1], "histogram": [share, 1 - share],
-                "embedding": [x + 0.1 * (i % 2), 0.0], "active": self.active, "source": "live",
-                "buffer": {"entries": 50, "bytes": 1, "admitted": self.frame}, "trouble": None,
+                "embedding": [place + 0.1 * (i % 2), 0.0], "active": self.active, "source": "live",
+                "buffer": {"entries": 50, "bytes": 1, "admitted": self.admitted}, "trouble": None,
             })  # fmt: skip
 
 
-@pytest.fixture
-def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+@dataclass
+class House:
     """A lifecycle, its serving process, and a hand on the next round's outcome."""
+
+    folder: Path
+    serving: FakeServing = field(default_factory=FakeServing)
+    outcome: Outcome | str | None = None
+    parents: list[str] = field(default_factory=list)
+    killed: list[str] = field(default_factory=list)
+    life: Lifecycle = field(init=False)
+    log: EventLog = field(init=False)
+
+    def open(self) -> None:
+        """Begin as the daemon does; again after a power cut."""
+        self.log = EventLog(self.folder / "events.jsonl", lambda _: None)
+        serving: Any = self.serving
+        self.life = Lifecycle(CONFIG, self.folder, serving, self.log, Metrics())
+
+    @property
+    def state(self) -> State:
+        return self.life.registry.state
+
+    @property
+    def kinds(self) -> list[str]:
+        return [event["event"] for event in self.log.events]
+
+    def last(self, kind: str) -> dict[str, Any]:
+        return [event for event in self.log.events if event["event"] == kind][-1]
+
+    def ticks(self, count: int = 4) -> None:
+        assert all(self.life.tick() for _ in range(count))
+
+    def drive(self, place: float, **signals: Any) -> None:
+        """Frames from a place, and time to think about them."""
+        self.serving.stream(place, **signals)
+        self.ticks()
+
+    def adapt(self, place: float = DUSK) -> str:
+        """Drive there from the day and have a candidate swapped in; it is on probation."""
+        self.drive(DAY)
+        self.serving.stream(place)
+        self.outcome = "accepted"
+        self.ticks(2)
+        self.outcome = None
+        self.ticks()
+        assert self.state.active != "base"
+        return self.state.active
+
+    def settle(self, place: float = DUSK) -> str:
+        """The same, and it passed."""
+        name = self.adapt(place)
+        self.drive(place)
+        assert name in self.state.good
+        return name
+
+    def command(self, **command: str) -> None:
+        self.life.inbox.put(command)
+        self.ticks()
+
+    def metric(self, name: str, label: str = "") -> float:
+        return values(self.life.metrics).get((name, label), 0.0)
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     state = tmp_path / "state"
     bundle(state / "adapters", "base", 0)
-    box = SimpleNamespace(serving=FakeServing(), outcome=None, parents=[])
+    one = House(state)
 
     class FakeRound:
-        def __init__(self, config: Config, registry: Any, reason: str, *_: object) -> None:
+        def __init__(self, config: Config, registry: Registry, reason: str, *_: object) -> None:
             self.sequence, self.id = registry.next_name()
             self.parent, self.reason = registry.state.active, reason
             self.settings, self.step = config.adapt, 0
-            self.child = SimpleNamespace(kill=lambda: None)
-            box.parents.append(self.parent)
+            self.child = SimpleNamespace(kill=lambda: one.killed.append(self.id))
+            one.parents.append(self.parent)
 
         def poll(self) -> Outcome | None:
-            if box.outcome != "accepted":
-                return box.outcome
+            if not isinstance(one.outcome, str):
+                return one.outcome
             folder = bundle(tmp_path / "candidates" / self.id, self.id, self.sequence)
-            manifest = {"id": self.id, "sequence": self.sequence,
-                        "condition": {"mean": [5.0, 0.0], "spread": 0.5}}  # fmt: skip
+            manifest = json.loads((folder / "manifest.json").read_text())
+            place = [one.life.drift._average[0], 0.0]  # type: ignore[index]
+            manifest["condition"] = {"mean": place, "spread": 0.5}
             (folder / "manifest.json").write_text(json.dumps(manifest))
-            return Outcome("accepted", (), 1.0, {}, folder)
+            return Outcome("accepted", (), 1.0, {"agreement": 1.0}, folder)
 
     monkeypatch.setattr(module, "RoundProcess", FakeRound)
-    log = EventLog(state / "events.jsonl", lambda _: None)
-    box.life = Lifecycle(CONFIG, state, box.serving, log, Metrics())
-    box.log = log
-    box.kinds = lambda: [event["event"] for event in log.events]
-    box.ticks = lambda n=4: [box.life.tick() for _ in range(n)]
-    return box
+    one.open()
+    yield one
+    assert all(sentence(event) for event in one.log.events)
+    json.dumps(snapshot(one.life))
 
 
-def adapted(house: SimpleNamespace) -> str:
-    """Drive out of the base's condition and have one candidate accepted."""
-    house.serving.stream(0.0)
-    house.ticks()
-    house.serving.stream(5.0)
-    house.outcome = "accepted"
-    house.life.tick()
-    house.life.tick()
-    house.outcome = None
-    house.ticks()
-    return str(house.life.registry.state.active)
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], None]]:
+    """Fill the disk with True, make room with False; `state.json` is what cannot be written."""
+    write = registry_module.write_atomic
+    full = [False]
+
+    def write_if_room(path: Path, content: bytes) -> None:
+        if full[0]:
+            raise OSError(28, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(registry_module, "write_atomic", write_if_room)
+    yield lambda now: full.__setitem__(0, now)
 
 
-def test_drift_starts_a_round_and_a_good_candidate_becomes_good(house: SimpleNamespace) -> None:
-    name = adapted(house)
-    assert name != "base"
-    assert house.life.registry.word_for("base") == "previous"
-    house.serving.stream(5.0)
-    house.ticks()
-    assert name in house.life.registry.state.good
-    assert house.kinds() == ["reference", "round_started", "round_ended", "swapped",
-                             "probation_passed"]  # fmt: skip
+# ---- the way of a good candidate
 
 
-def test_the_next_round_starts_from_the_accepted_adapter(house: SimpleNamespace) -> None:
-    name = adapted(house)
-    house.serving.stream(5.0)
-    house.ticks()
-    house.serving.stream(12.0)
-    house.ticks()
+def test_drift_starts_a_round_and_a_good_candidate_becomes_good(house: House) -> None:
+    name = house.settle()
+    assert house.kinds == [
+        "reference", "round_started", "round_ended", "swapped", "probation_passed",
+    ]  # fmt: skip
+    assert (house.state.active, house.state.previous) == (name, "base")
+    assert house.state.good == ["base", name]
+    assert house.serving.active == name
+
+
+def test_its_books_are_kept(house: House) -> None:
+    name = house.settle()
+    assert house.last("round_started")["reason"].startswith("drift ")
+    assert house.last("round_ended")["numbers"] == {"agreement": 1.0}
+    swapped = house.last("swapped")
+    assert (swapped["since"], swapped["why"], swapped["frames_before"]) == ("base", "accepted", 120)
+    assert house.metric("acclimate_rounds_total", "accepted") == 1
+    assert house.metric("acclimate_swaps_total", "done") == 1
+    assert house.metric("acclimate_active_adapter_info", name) == 1
+    assert house.metric("acclimate_swap_gap_seconds_count") == 1
+    assert house.metric("acclimate_last_swap_timestamp_seconds") > 0
+
+
+def test_the_day_needs_no_round(house: House) -> None:
+    for _ in range(3):
+        house.drive(DAY)
+    assert house.kinds == ["reference"]
+    assert house.metric("acclimate_drift_ratio") < 1
+
+
+def test_the_next_round_starts_from_the_accepted_adapter(house: House) -> None:
+    name = house.settle()
+    house.drive(NIGHT)
     assert house.parents == ["base", name]
 
 
-@pytest.mark.parametrize("signal", [{"confidence": 0.2}, {"share": 1.0}])
-def test_a_regression_in_probation_rolls_back(house: SimpleNamespace, signal: Any) -> None:
-    name = adapted(house)
-    house.serving.stream(5.0, **signal)
+def test_no_round_starts_during_a_probation(house: House) -> None:
+    house.adapt()
+    house.drive(NIGHT, times=1)
+    assert house.life.probation is not None
+    assert house.parents == ["base"]
+
+
+# ---- candidates that do not make it
+
+
+@pytest.mark.parametrize(
+    ("signal", "named"),
+    [({"confidence": 0.2}, "confidence_drop"), ({"share": 1.0}, "histogram_js")],
+)
+def test_a_regression_in_probation_is_rolled_back(house: House, signal: Any, named: str) -> None:
+    name = house.adapt()
+    house.drive(DUSK, **signal)
+    assert house.state.active == house.serving.active == "base"
+    assert house.state.quarantined[name].startswith(named)
+    assert house.last("rolled_back")["reason"].startswith(named)
+    assert house.last("swapped")["why"] == "rollback"
+    assert house.metric("acclimate_rollbacks_total", named) == 1
+    assert house.life.probation is None, "the base is proven"
+
+
+def test_a_rollback_goes_to_the_adapter_before(house: House) -> None:
+    dusk = house.settle()
+    house.serving.stream(NIGHT)
+    house.outcome = "accepted"
+    house.ticks(2)
+    house.outcome = None
     house.ticks()
-    state = house.life.registry.state
-    assert state.active == house.serving.active == "base"
-    assert name in state.quarantined
-    assert "rolled_back" in house.kinds()
+    night = house.state.active
+    assert night not in ("base", dusk)
+    house.drive(NIGHT, share=1.0)
+    assert house.state.active == house.serving.active == dusk
+    assert list(house.state.quarantined) == [night]
 
 
 @pytest.mark.parametrize("verdict", ["refused", "failed", "deadline", "memory", "no_data"])
-def test_a_round_without_a_candidate_changes_nothing(house: SimpleNamespace, verdict: str) -> None:
-    house.serving.stream(0.0)
-    house.ticks()
-    house.serving.stream(5.0)
+def test_a_round_without_a_candidate_changes_nothing(house: House, verdict: str) -> None:
+    house.drive(DAY)
+    before = json.dumps([house.state.active, house.state.good, house.state.quarantined])
+    house.serving.stream(DUSK)
     house.outcome = Outcome(verdict, ("because",), 1.0)
     house.ticks(2)
+    assert json.dumps([house.state.active, house.state.good, house.state.quarantined]) == before
+    assert house.life.registry.names() == ["base"]
+    assert house.serving.active == "base"
+    assert house.last("round_ended")["reasons"] == ["because"]
+    assert house.metric("acclimate_rounds_total", verdict) == 1
     house.outcome = None
-    assert house.life.registry.state.active == house.serving.active == "base"
-    assert (
-        f'acclimate_rounds_total{{verdict="{verdict}"}} 1.0' in house.life.metrics.text().decode()
-    )
-    house.serving.stream(5.0)
-    house.ticks()
-    assert house.kinds().count("round_started") == 2
+    house.drive(DUSK)
+    assert house.kinds.count("round_started") == 2, "the next one works"
 
 
-def test_what_the_runtime_refuses_is_quarantined(house: SimpleNamespace) -> None:
+def test_what_the_runtime_refuses_is_quarantined_and_the_old_one_stays(house: House) -> None:
     house.serving.refuse = {"a0001"}
-    adapted(house)
-    state = house.life.registry.state
-    assert state.active == "base"
-    assert "probe labels differ" in state.quarantined["a0001"]
-
-
-def test_a_crash_in_probation_is_blamed_on_the_adapter(house: SimpleNamespace) -> None:
-    name = adapted(house)
-    house.serving.dead = True
-    house.life.tick()
-    assert house.serving.started == ["base"]
-    assert name in house.life.registry.state.quarantined
-
-
-def test_a_crash_outside_probation_keeps_the_adapter(house: SimpleNamespace) -> None:
-    name = adapted(house)
-    house.serving.stream(5.0)
+    house.drive(DAY)
+    house.serving.stream(DUSK)
+    house.outcome = "accepted"
+    house.ticks(2)
+    house.outcome = None
     house.ticks()
-    house.serving.dead = True
-    house.life.tick()
-    assert house.serving.started == [name]
+    assert house.state.active == house.serving.active == "base"
+    assert house.state.quarantined == {"a0001": "refused by the runtime: probe labels differ"}
+    assert house.last("swap_refused")["why"] == "accepted"
+    assert house.metric("acclimate_swaps_total", "refused") == 1
+    assert "rolled_back" not in house.kinds
 
 
-def test_the_base_is_recalled_when_the_day_returns(house: SimpleNamespace) -> None:
-    adapted(house)
-    house.serving.stream(5.0)
+def test_a_rollback_that_is_refused_goes_further_back(house: House) -> None:
+    dusk = house.settle()
+    house.serving.stream(NIGHT)
+    house.outcome = "accepted"
+    house.ticks(2)
+    house.outcome = None
     house.ticks()
-    house.serving.stream(0.0)
-    house.ticks()
-    assert house.life.registry.state.active == "base"
-    assert "recalled" in house.kinds()
-    assert house.life.probation is None  # it is proven already
+    house.serving.refuse = {dusk}
+    house.drive(NIGHT, share=1.0)
+    assert house.state.active == house.serving.active == "base"
+    assert len(house.state.quarantined) == 2
 
 
-def test_a_rollback_by_hand_quarantines_and_is_not_undone(house: SimpleNamespace) -> None:
-    name = adapted(house)
-    house.serving.stream(5.0)
-    house.ticks()
-    house.life.inbox.put({"do": "rollback", "to": "base"})
-    house.ticks()
-    state = house.life.registry.state
-    assert (state.active, state.good) == ("base", ["base"])
-    assert state.quarantined[name] == "manual"
-
-
-def test_a_foolish_command_is_refused(house: SimpleNamespace) -> None:
-    house.life.inbox.put({"do": "rollback", "to": "nobody"})
-    house.life.inbox.put({"do": "quarantine", "id": "base2"})
-    house.life.inbox.put({"do": "dance"})
-    house.ticks()
-    assert house.kinds()[0] == "command_refused"
-    assert house.life.registry.state.active == "base"
-
-
-def test_an_adapter_forced_past_the_gate_is_on_probation(
-    house: SimpleNamespace, tmp_path: Path
-) -> None:
-    house.serving.stream(0.0)
-    house.ticks()
+def test_an_adapter_forced_past_the_gate_is_on_probation(house: House, tmp_path: Path) -> None:
+    house.drive(DAY)
     house.life.force("wild", bundle(tmp_path / "elsewhere", "wild"))
     house.ticks()
-    assert house.life.registry.state.active == "wild"
-    house.serving.stream(0.0, share=1.0)
-    house.ticks()
-    assert house.life.registry.state.active == "base"
-    undone = [e for e in house.log.events if e["event"] == "swapped"][-1]
+    assert house.state.active == "wild"
+    house.drive(DAY, share=1.0)
+    assert house.state.active == "base"
+    undone = house.last("swapped")
     assert (undone["since"], undone["frames_before"]) == ("wild", 60)
 
 
-def test_a_full_disk_stops_adapting_only(
-    house: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+def test_an_answer_that_never_comes_is_a_refusal(
+    house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full() -> tuple[int, str]:
-        raise OSError(28, "No space left on device")
-
-    house.serving.stream(0.0)
+    monkeypatch.setattr(module, "SWAP_TIMEOUT", -1.0)
+    house.serving.deaf = True
+    house.drive(DAY)
+    house.serving.stream(DUSK)
+    house.outcome = "accepted"
+    house.ticks(2)
+    house.outcome = None
     house.ticks()
-    monkeypatch.setattr(house.life.registry, "next_name", full)
-    house.serving.stream(5.0)
-    assert all(house.ticks())
-    assert house.kinds().count("trouble") == 1
+    assert "no answer" in house.state.quarantined["a0001"]
+    monkeypatch.undo()
+    house.serving.deaf = False
+    house.serving.take_up("a0001")  # it comes after its time was up
+    house.ticks()
+    assert house.state.active == house.serving.active == "base"
+
+
+# ---- crashes and restarts
+
+
+def test_a_crash_in_probation_is_blamed_on_the_adapter(house: House) -> None:
+    name = house.adapt()
+    house.serving.crash()
+    house.ticks()
+    assert house.serving.started == ["base"]
+    assert "crash" in house.state.quarantined[name]
+    assert house.last("runtime_died")["exit_code"] == -9
+    assert house.metric("acclimate_rollbacks_total", "crash") == 1
+    assert house.metric("acclimate_runtime_restarts_total") == 1
+
+
+def test_a_crash_outside_probation_keeps_the_adapter(house: House) -> None:
+    name = house.settle()
+    house.serving.crash()
+    house.ticks()
+    assert house.serving.started == [name]
+    assert house.state.quarantined == {}
+
+
+def test_a_crash_during_a_swap_keeps_the_old_adapter(house: House) -> None:
+    house.serving.deaf = True
+    house.drive(DAY)
+    house.serving.stream(DUSK)
+    house.outcome = "accepted"
+    house.ticks(2)
+    house.outcome = None
+    assert house.life.swapping is not None
+    house.serving.crash()
+    house.ticks()
+    assert (house.life.swapping, house.serving.started) == (None, ["base"])
+
+
+def test_rounds_go_on_after_a_crash(house: House) -> None:
+    for _ in range(3):
+        house.drive(DAY)
+    house.serving.stream(DUSK)
+    house.outcome = Outcome("refused", ("no",), 1.0)
+    house.ticks(2)
+    house.outcome = None
+    house.serving.crash()
+    house.ticks(1)
+    assert snapshot(house.life)["source"] == "connecting"
+    house.drive(DUSK, times=1)  # the new process counts its admitted frames from 0
+    assert house.kinds.count("round_started") == 2
+
+
+def test_a_spent_restart_budget_ends_the_daemon(house: House) -> None:
+    house.serving.budget = 0
+    house.serving.crash()
+    with pytest.raises(EngineError):
+        house.life.tick()
+
+
+def test_a_bundle_that_rotted_on_disk_is_set_aside(house: House) -> None:
+    name = house.settle()
+    house.serving.crash({"event": "error", "message": "probe is missing", "bundle": True})
+    house.ticks()
+    assert house.serving.started == ["base"]
+    assert "probe is missing" in house.state.quarantined[name]
+    assert house.kinds[-4:] == ["runtime_error", "runtime_died", "set_aside", "serving"]
+
+
+def test_any_other_error_is_no_adapters_fault(house: House) -> None:
+    name = house.settle()
+    house.serving.crash({"event": "error", "message": "no such film", "fatal": True})
+    house.ticks()
+    assert house.serving.started == [name]
+    assert house.last("runtime_error")["message"] == "no such film"
+
+
+def test_a_proven_adapter_serves_on_after_a_restart(house: House) -> None:
+    name = house.settle()
+    house.open()
+    assert house.life.first_adapter() == name
+    assert house.kinds == []
+
+
+def test_an_adapter_on_probation_does_not_slip_in_through_a_restart(house: House) -> None:
+    name = house.adapt()
+    house.open()
+    assert house.life.first_adapter() == "base"
+    assert Registry(house.folder).state.active == "base"
+    assert name not in house.state.quarantined
+    assert house.last("set_aside")["reason"] == "it did not pass probation"
+
+
+def test_what_is_gone_or_of_another_base_does_not_start(house: House, tmp_path: Path) -> None:
+    adopted(house.life.registry, tmp_path / "by hand", "a1", "a2")
+    (house.folder / "adapters" / "a2" / "manifest.json").unlink()
+    assert house.life.first_adapter() == "a1"
+    manifest = house.folder / "adapters" / "base" / "manifest.json"
+    manifest.write_text(json.dumps({"id": "base", "base_digest": "a newer one"}))
+    assert house.life.first_adapter() == "base"
+    assert house.kinds == ["set_aside", "set_aside"]
+
+
+def test_leftovers_are_swept_at_the_start(house: House) -> None:
+    torn = house.folder / "adapters" / "a0009.tmp"
+    torn.mkdir()
+    house.open()
+    assert not torn.exists()
+
+
+def test_closing_cancels_a_round(house: House) -> None:
+    house.drive(DAY)
+    house.drive(DUSK)
+    assert house.life.round is not None
+    house.life.close()
+    house.life.close()
+    assert (house.killed, house.kinds[-1]) == (["a0001"], "round_cancelled")
+
+
+def test_the_end_of_the_source_ends_the_life(house: House) -> None:
+    house.serving.said.append({"event": "done", "ledger": {}, "reason": "ended"})
+    house.serving.ended = True
+    assert house.life.tick() is False
+
+
+# ---- recalls
+
+
+def test_the_base_is_recalled_when_the_day_returns(house: House) -> None:
+    name = house.settle()
+    house.drive(DAY)
+    assert house.state.active == house.serving.active == "base"
+    assert house.last("recalled")["instead_of"] == name
+    assert house.life.probation is None, "it is proven already"
+    assert house.parents == ["base"], "no round is needed"
+
+
+def test_the_night_adapter_is_recalled_when_the_night_returns(house: House) -> None:
+    name = house.settle()
+    house.drive(DAY)
+    house.drive(DUSK)
+    assert house.state.active == name
+    assert house.kinds.count("recalled") == 2
+
+
+def test_a_recall_ends_a_round_that_has_become_pointless(house: House) -> None:
+    house.settle()
+    house.drive(NIGHT)
+    assert house.life.round is not None
+    house.drive(DAY)
+    assert (house.state.active, house.life.round) == ("base", None)
+    assert len(house.killed) == 1
+
+
+# ---- by hand
+
+
+def test_a_rollback_by_hand_quarantines_and_is_not_undone(house: House) -> None:
+    name = house.settle()
+    house.command(do="rollback", to="base")
+    assert (house.state.active, house.state.good) == ("base", ["base"])
+    assert house.state.quarantined == {name: "manual"}
+    house.drive(DUSK)
+    assert house.state.active == "base"
+    assert house.metric("acclimate_rollbacks_total", "manual") == 1
+
+
+def test_a_rollback_by_hand_finds_its_own_way(house: House) -> None:
+    house.settle()
+    house.command(do="rollback")
+    assert house.state.active == "base"
+
+
+def test_an_older_adapter_that_was_never_proven_is_watched(house: House, tmp_path: Path) -> None:
+    house.life.registry.adopt("kept", bundle(tmp_path / "by hand", "kept"))
+    house.settle()
+    house.command(do="rollback", to="kept")
+    assert house.state.active == "kept"
+    assert house.life.probation is not None
+
+
+def test_quarantine_of_the_active_adapter_rolls_back(house: House) -> None:
+    name = house.settle()
+    house.command(do="quarantine", id=name)
+    assert house.state.active == house.serving.active == "base"
+    assert house.state.quarantined == {name: "manual"}
+
+
+def test_quarantine_of_another_adapter_only_notes_it(house: House) -> None:
+    name = house.settle()
+    house.drive(DAY)
+    house.command(do="quarantine", id=name)
+    assert house.state.quarantined == {name: "manual"}
+    assert (house.state.good, house.kinds[-1]) == (["base"], "quarantined")
+
+
+def test_a_rollback_ends_a_running_round(house: House) -> None:
+    house.settle()
+    house.drive(NIGHT)
+    assert house.life.round is not None
+    house.command(do="rollback", to="base")
+    assert (house.life.round, len(house.killed)) == (None, 1)
+
+
+def test_two_hasty_commands_do_not_get_into_each_others_way(house: House, tmp_path: Path) -> None:
+    adopted(house.life.registry, tmp_path / "by hand", "a1", "a2")
+    house.serving.active = "a2"
+    house.serving.deaf = True
+    for _ in range(2):
+        house.life.inbox.put({"do": "rollback", "to": "a1"})
+    house.ticks()
+    assert house.life.swapping is not None
+    assert list(house.state.quarantined) == ["a2"]
+    house.serving.take_up("a1")
+    house.ticks()
+    assert (house.state.active, list(house.state.quarantined)) == ("a1", ["a2"])
+    assert "serves already" in house.last("command_refused")["reason"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        {"do": "rollback", "to": "nobody"},
+        {"do": "rollback", "to": "base"},
+        {"do": "rollback"},
+        {"do": "quarantine", "id": "nobody"},
+        {"do": "quarantine", "id": "base"},
+        {"do": "quarantine"},
+        {"do": "dance"},
+        {},
+    ],
+    ids=str,
+)
+def test_a_foolish_command_is_refused(house: House, command: dict[str, str]) -> None:
+    house.command(**command)
+    assert house.kinds == ["command_refused"]
+    assert house.last("command_refused")["command"] == command
+    assert house.state == State()
+
+
+def test_the_quarantined_cannot_be_rolled_back_to(house: House) -> None:
+    name = house.adapt()
+    house.drive(DUSK, share=1.0)
+    house.command(do="rollback", to=name)
+    assert house.state.active == house.serving.active == "base"
+    assert house.kinds[-1] == "command_refused"
+
+
+# ---- a full disk stops adapting, never serving
+
+
+def test_on_a_full_disk_no_round_starts(house: House, full_disk: Callable[[bool], None]) -> None:
+    house.drive(DAY)
+    full_disk(True)
+    house.drive(DUSK)
+    assert house.kinds == ["reference", "trouble"]
     assert house.life.round is None
+    assert "No space left" in snapshot(house.life)["trouble"]
+    full_disk(False)
+    house.drive(DUSK)
+    assert house.kinds[-1] == "round_started"
+    assert snapshot(house.life)["trouble"] is None
+
+
+def test_on_a_full_disk_the_first_condition_is_still_measured(
+    house: House, full_disk: Callable[[bool], None]
+) -> None:
+    full_disk(True)
+    house.drive(DAY)
+    assert house.life.ratio is not None
+    assert house.kinds.count("trouble") == 1
+    full_disk(False)
+    house.ticks()
+    assert Registry(house.folder).state.reference is not None
+
+
+def test_on_a_full_disk_a_regression_is_still_rolled_back(
+    house: House, full_disk: Callable[[bool], None]
+) -> None:
+    name = house.adapt()
+    full_disk(True)
+    house.drive(DUSK, share=1.0)
+    assert house.state.active == house.serving.active == "base"
+    assert name in house.state.quarantined
+    full_disk(False)
+    house.ticks()
+    assert Registry(house.folder).state == house.state
+
+
+def test_on_a_full_disk_a_swap_is_still_watched(
+    house: House, full_disk: Callable[[bool], None]
+) -> None:
+    house.serving.deaf = True
+    house.drive(DAY)
+    house.serving.stream(DUSK)
+    house.outcome = "accepted"
+    house.ticks(2)
+    house.outcome = None
+    full_disk(True)
+    house.serving.deaf = False
+    house.serving.take_up("a0001")
+    house.ticks()
+    assert (house.state.active, house.life.probation is None) == ("a0001", False)
+
+
+def test_on_a_full_disk_a_crash_is_still_survived(
+    house: House, full_disk: Callable[[bool], None]
+) -> None:
+    house.adapt()
+    full_disk(True)
+    house.serving.crash()
+    house.ticks()
+    assert house.serving.started == ["base"]

@@ -7,14 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from acclimate.daemon.registry import Registry
+from acclimate.daemon import registry as module
+from acclimate.daemon.registry import Registry, State
 from acclimate.errors import CorruptBundle, SwapRefused
 
 
-def bundle(folder: Path, name: str, sequence: int = 1) -> Path:
+def bundle(folder: Path, name: str, sequence: int = 1, base: str = "b") -> Path:
     """A folder that looks like a candidate."""
     (folder / name).mkdir(parents=True)
-    manifest = {"id": name, "sequence": sequence, "condition": {"mean": [0.0], "spread": 1.0}}
+    manifest = {
+        "id": name, "sequence": sequence, "base_digest": base,
+        "condition": {"mean": [0.0], "spread": 1.0},
+    }  # fmt: skip
     (folder / name / "manifest.json").write_text(json.dumps(manifest))
     return folder / name
 
@@ -26,23 +30,59 @@ def registry(tmp_path: Path) -> Registry:
 
 
 def adopted(registry: Registry, tmp_path: Path, *names: str) -> None:
+    """Each went all the way from candidate to good; the last one is active."""
     for number, name in enumerate(names, 1):
         registry.adopt(name, bundle(tmp_path / "candidates", name, number))
         registry.activate(name)
         registry.trust(name)
 
 
+def vanish(registry: Registry, name: str) -> None:
+    """Its folder is no bundle any more."""
+    (registry.folder_of(name) / "manifest.json").unlink()
+
+
+def test_a_fresh_folder_serves_the_base(tmp_path: Path) -> None:
+    fresh = Registry(tmp_path / "new")
+    assert fresh.state == State(active="base", good=["base"])
+    assert not (tmp_path / "new" / "state.json").exists(), "looking writes nothing"
+
+
 def test_a_candidate_lives_through_every_word(registry: Registry, tmp_path: Path) -> None:
     registry.adopt("a1", bundle(tmp_path / "candidates", "a1"))
-    assert registry.word_for("a1") == "candidate"
+    assert (registry.word_for("a1"), registry.word_for("base")) == ("candidate", "active")
     registry.activate("a1")
     assert (registry.word_for("a1"), registry.word_for("base")) == ("active", "previous")
     registry.trust("a1")
+    registry.activate("base")
+    assert (registry.word_for("a1"), registry.state.good) == ("previous", ["base", "a1"])
     registry.quarantine("a1", "it went wrong")
-    assert registry.state.good == ["base"]
-    assert registry.way_back() == "base"
-    with pytest.raises(SwapRefused, match="it went wrong"):
+    assert registry.word_for("a1") == "quarantined"
+    assert (registry.state.good, registry.way_back()) == (["base"], "base")
+
+
+def test_adopting_moves_the_folder(registry: Registry, tmp_path: Path) -> None:
+    candidate = bundle(tmp_path / "candidates", "a1")
+    registry.adopt("a1", candidate)
+    assert not candidate.exists()
+    assert registry.names() == ["base", "a1"]
+    assert (registry.state.active, registry.state.candidate) == ("base", "a1")
+
+
+def test_the_quarantined_cannot_be_activated(registry: Registry, tmp_path: Path) -> None:
+    adopted(registry, tmp_path, "a1")
+    registry.activate("base")
+    registry.quarantine("a1", "it went wrong")
+    with pytest.raises(SwapRefused, match="a1 is quarantined: it went wrong"):
         registry.activate("a1")
+    assert registry.state.active == "base"
+    assert not registry.may_serve("a1")
+
+
+def test_the_base_cannot_be_quarantined(registry: Registry) -> None:
+    with pytest.raises(SwapRefused, match="base"):
+        registry.quarantine("base", "no")
+    assert registry.may_serve("base")
 
 
 def test_everything_survives_a_restart(registry: Registry, tmp_path: Path) -> None:
@@ -53,6 +93,38 @@ def test_everything_survives_a_restart(registry: Registry, tmp_path: Path) -> No
     assert again.state == registry.state
     assert again.names() == ["base", "a1", "a2"]
     assert again.condition("base") == {"mean": [1.0, 2.0], "spread": 0.5}
+    assert again.condition("a2") == {"mean": [0.0], "spread": 1.0}
+    assert again.condition("nobody") is None
+
+
+def test_the_truth_is_replaced_whole(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adopted(registry, tmp_path, "a1")
+    before = (registry.folder / "state.json").read_text()
+
+    def power_cut(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("acclimate.runtime.durable.os.fsync", power_cut)
+        with pytest.raises(OSError, match="No space"):
+            registry.quarantine("a1", "bad")
+    assert (registry.folder / "state.json").read_text() == before
+    assert [path.name for path in registry.folder.glob("state.json*")] == ["state.json"]
+    assert "a1" in registry.state.quarantined, "memory is the truth until the disk has room"
+    registry.save()
+    assert Registry(registry.folder).state == registry.state
+
+
+def test_saving_writes_only_what_was_refused(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.trust("a1")
+    written: list[Path] = []
+    monkeypatch.setattr(module, "write_atomic", lambda path, _: written.append(path))
+    registry.save()
+    assert written == []
 
 
 def test_sequence_numbers_only_rise(registry: Registry, tmp_path: Path) -> None:
@@ -61,48 +133,81 @@ def test_sequence_numbers_only_rise(registry: Registry, tmp_path: Path) -> None:
     seen.append(registry.state.sequence)
     registry.activate("base")
     seen.append(registry.state.sequence)
-    seen.append(Registry(registry.folder).next_name()[0])
+    number, name = Registry(registry.folder).next_name()
+    assert name == f"a{number:04d}"
+    seen.append(number)
     assert seen == sorted(set(seen))
 
 
-def test_the_way_back_is_the_last_good_one(registry: Registry, tmp_path: Path) -> None:
+def test_the_way_back_is_the_previous_one_if_it_is_good(registry: Registry, tmp_path: Path) -> None:
     adopted(registry, tmp_path, "a1", "a2", "a3")
     assert registry.way_back() == "a2"
     registry.quarantine("a2", "bad")
     assert registry.way_back() == "a1"
+    registry.activate("base")
+    registry.activate("a3")
+    assert registry.way_back() == "base"
+
+
+def test_the_way_back_leads_to_nothing_unproven(registry: Registry, tmp_path: Path) -> None:
+    registry.adopt("a1", bundle(tmp_path / "candidates", "a1"))
+    registry.activate("a1")
+    registry.adopt("a2", bundle(tmp_path / "candidates", "a2", 2))
+    registry.activate("a2")
+    assert (registry.state.previous, registry.way_back()) == ("a1", "base")
+
+
+def test_the_way_back_leads_to_nothing_that_is_gone(registry: Registry, tmp_path: Path) -> None:
+    adopted(registry, tmp_path, "a1", "a2", "a3")
+    vanish(registry, "a2")
+    assert (registry.state.previous, registry.way_back()) == ("a2", "a1")
+    vanish(registry, "a1")
+    assert registry.way_back() == "base"
+
+
+def test_what_was_made_for_another_base_may_not_serve(registry: Registry, tmp_path: Path) -> None:
+    registry.adopt("a1", bundle(tmp_path / "candidates", "a1", base="an older one"))
+    registry.trust("a1")
+    assert (registry.may_serve("base"), registry.may_serve("a1")) == (True, False)
+    assert registry.names() == ["base", "a1"], "it is still there to be looked at"
 
 
 def test_what_is_newer_than_a_rollback_is_not_recalled(registry: Registry, tmp_path: Path) -> None:
     adopted(registry, tmp_path, "a1", "a2", "a3")
     registry.forget_after("a1")
     assert registry.state.good == ["base", "a1"]
+    assert registry.names() == ["base", "a1", "a2", "a3"], "they are kept on disk"
     assert registry.word_for("a2") == "previous"
+    registry.forget_after("nobody")
+    assert registry.state.good == ["base", "a1"]
 
 
 def test_a_folder_without_a_manifest_does_not_exist(registry: Registry) -> None:
     (registry.folder / "adapters" / "half").mkdir()
-    (registry.folder / "adapters" / "rotten").mkdir()
-    (registry.folder / "adapters" / "rotten" / "manifest.json").write_text("{")
+    for name, content in (("rotten", "{"), ("list", "[]"), ("binary", "\x00\x01")):
+        (registry.folder / "adapters" / name).mkdir()
+        (registry.folder / "adapters" / name / "manifest.json").write_text(content)
     assert registry.names() == ["base"]
-    assert registry.manifest("half") is None
+    assert (registry.manifest("half"), registry.may_serve("half")) == (None, False)
 
 
-def test_leftovers_of_a_torn_write_are_removed(registry: Registry) -> None:
+def test_leftovers_are_swept_by_their_owner_only(registry: Registry) -> None:
     torn = registry.folder / "adapters" / "a9.tmp"
     torn.mkdir()
-    Registry(registry.folder)
-    assert torn.exists()  # it may be what a daemon is writing
-    registry.sweep()
+    again = Registry(registry.folder)
+    assert torn.exists(), "someone may be writing it just now"
+    again.sweep()
     assert not torn.exists()
+    assert again.names() == ["base"]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"active": "base"}'])
-def test_a_rotten_truth_is_named(registry: Registry, content: str) -> None:
-    (registry.folder / "state.json").write_text(content)
-    with pytest.raises(CorruptBundle, match=r"state\.json.*move it away"):
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b'{"active": "base"}', b"\xff\xfe\x00"]
+)
+def test_a_rotten_truth_is_named(registry: Registry, content: bytes) -> None:
+    path = registry.folder / "state.json"
+    path.write_bytes(content)
+    with pytest.raises(CorruptBundle, match="move it away") as refused:
         Registry(registry.folder)
-
-
-def test_the_base_cannot_be_quarantined(registry: Registry) -> None:
-    with pytest.raises(SwapRefused, match="base"):
-        registry.quarantine("base", "no")
+    assert str(path) in str(refused.value)
+    assert path.read_bytes() == content, "nothing is repaired behind anyone's back"

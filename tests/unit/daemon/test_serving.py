@@ -1,0 +1,179 @@
+"""The serving process over several lives: restarts and books."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from acclimate.configs.schema import DaemonConfig
+from acclimate.daemon import serving as module
+from acclimate.daemon.metrics import Metrics
+from acclimate.daemon.serving import Serving
+from acclimate.errors import EngineError
+from tests.unit.daemon.test_metrics import values
+
+
+class FakeChild:
+    """A serving process that says what it is told to."""
+
+    def __init__(self, name: str, arguments: list[str], log: Path) -> None:
+        self.name, self.arguments, self.log = name, arguments, log
+        self.said: list[dict[str, Any]] = []
+        self.sent: list[dict[str, Any]] = []
+        self.last_words: list[dict[str, Any]] = []
+        self.exit_code: int | None = None
+
+    def events(self) -> list[dict[str, Any]]:
+        said, self.said = self.said, []
+        return said
+
+    def send(self, message: dict[str, Any]) -> None:
+        self.sent.append(message)
+
+    def stop(self, timeout: float) -> None:
+        self.said, self.exit_code = self.said + self.last_words, 0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A clock that is set by hand."""
+    hand = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: hand.now))
+    return hand
+
+
+@pytest.fixture
+def serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serving:
+    monkeypatch.setattr(module, "Child", FakeChild)
+    config = DaemonConfig(max_restarts=2, restart_window_s=60)
+    return Serving(config, tmp_path, ["--config", "c.json"], Metrics())
+
+
+def child_of(serving: Serving) -> FakeChild:
+    assert isinstance(serving._child, FakeChild)
+    return serving._child
+
+
+def totals(captured: int, served: int, **dropped: int) -> dict[str, Any]:
+    return {"captured": captured, "served": served, "dropped": dropped}
+
+
+def hear(serving: Serving, *events: dict[str, Any]) -> None:
+    child_of(serving).said += events
+    assert len(serving.events()) == len(events)
+
+
+def die(serving: Serving, code: int = -9) -> None:
+    child_of(serving).exit_code = code
+    assert serving.died()
+    assert serving.exit_code == code
+
+
+def test_it_starts_with_the_adapter_and_its_arguments(serving: Serving, tmp_path: Path) -> None:
+    serving.start("a0003")
+    child = child_of(serving)
+    assert child.arguments == [
+        "--state", str(tmp_path), "--bundle", "a0003", "--config", "c.json",
+    ]  # fmt: skip
+    assert (child.name, child.log) == ("runtime", tmp_path / "logs" / "runtime.log")
+
+
+def test_before_and_between_lives_it_is_silent(serving: Serving) -> None:
+    assert (serving.events(), serving.died()) == ([], False)
+    serving.send({"cmd": "swap"})
+    serving.stop()
+    assert serving.ledger == {"captured": 0, "served": 0, "dropped": {}, "balanced": True}
+
+
+def test_what_is_in_flight_is_no_loss(serving: Serving) -> None:
+    serving.start("base")
+    hear(serving, {"event": "stats", **totals(10, 8, superseded=1)})
+    assert serving.ledger["balanced"] is False
+    hear(serving, {"event": "stats", **totals(10, 9, superseded=1)})
+    assert serving.ledger["balanced"] is True
+
+
+def test_ledgers_add_up_over_a_crash(serving: Serving) -> None:
+    serving.start("base")
+    hear(serving, {"event": "stats", **totals(10, 7, superseded=2)})
+    die(serving)
+    assert serving.ledger["balanced"]
+    serving.start("base")
+    hear(serving, {"event": "stats", **totals(3, 2)})
+    hear(serving, {"event": "done", "ledger": totals(5, 4, superseded=1), "reason": "stopped"})
+    assert (serving.ended, serving.reason) == (True, "stopped")
+    assert serving.ledger == {
+        "captured": 15, "served": 11, "dropped": {"superseded": 3, "runtime_died": 1},
+        "balanced": True,
+    }  # fmt: skip
+    seen = values(serving._metrics)
+    found = {label: n for (name, label), n in seen.items() if name == "acclimate_frames_total"}
+    assert found == {"served": 11, "superseded": 3, "runtime_died": 1}
+
+
+def test_counters_only_rise(serving: Serving) -> None:
+    serving.start("base")
+    for _ in range(3):
+        hear(serving, {"event": "stats", **totals(4, 4)})
+    die(serving)
+    serving.start("base")
+    hear(serving, {"event": "stats", **totals(1, 1)})
+    assert values(serving._metrics)["acclimate_frames_total", "served"] == 5
+
+
+def test_a_process_that_said_done_did_not_die(serving: Serving) -> None:
+    serving.start("base")
+    hear(serving, {"event": "done", "ledger": totals(2, 2), "reason": "ended"})
+    child_of(serving).exit_code = 0
+    assert serving.died() is False
+
+
+def test_a_fatal_error_is_the_reason(serving: Serving) -> None:
+    serving.start("base")
+    hear(serving, {"event": "error", "message": "no such film", "fatal": True})
+    die(serving, 1)
+    assert serving.reason == "no such film"
+
+
+def test_the_restart_budget_is_kept(serving: Serving, clock: SimpleNamespace) -> None:
+    for _ in range(2):
+        serving.start("base")
+        clock.now += 10
+        die(serving, 1)
+    with pytest.raises(EngineError, match=r"died 2 times in 60 s; see .*runtime\.log"):
+        serving.start("base")
+
+
+def test_the_restart_budget_comes_back(serving: Serving, clock: SimpleNamespace) -> None:
+    for _ in range(5):
+        serving.start("base")
+        clock.now += 61
+        die(serving, 1)
+    serving.start("base")
+
+
+def test_stopping_waits_for_the_ledger(serving: Serving) -> None:
+    serving.start("base")
+    hear(serving, {"event": "stats", **totals(4, 3)})
+    done = {"event": "done", "ledger": totals(5, 4, stopped=1), "reason": "stopped"}
+    child_of(serving).last_words = [done]
+    serving.stop()
+    assert serving.ledger == {**totals(5, 4, stopped=1), "balanced": True}
+    serving.stop()
+
+
+def test_one_that_is_killed_while_stopping_balances_too(serving: Serving) -> None:
+    serving.start("base")
+    hear(serving, {"event": "stats", **totals(4, 3)})
+    serving.stop()
+    assert serving.ledger == {**totals(4, 3, runtime_died=1), "balanced": True}
+    assert serving.reason == "stopped"
+
+
+def test_commands_reach_it(serving: Serving) -> None:
+    serving.start("base")
+    serving.send({"cmd": "swap", "id": "a0001"})
+    assert child_of(serving).sent == [{"cmd": "swap", "id": "a0001"}]

@@ -1,0 +1,121 @@
+"""What people read."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from acclimate.daemon import lifecycle, main, serving
+from acclimate.daemon.http import Window
+from acclimate.daemon.registry import Registry
+from acclimate.daemon.status import (
+    _SENTENCES,
+    doing,
+    ledger_line,
+    read_status,
+    sentence,
+    snapshot,
+    table,
+)
+
+LEDGER = {"captured": 5, "served": 3, "dropped": {"superseded": 2}, "balanced": True}
+
+
+def life(tmp_path: Path, **changes: Any) -> Any:
+    """A lifecycle as far as the status looks at it."""
+    return SimpleNamespace(**{
+        "registry": Registry(tmp_path), "last": {}, "ratio": None, "trouble": None, "round": None,
+        "swapping": None, "probation": None, "serving": SimpleNamespace(ledger=LEDGER), **changes,
+    })  # fmt: skip
+
+
+def test_before_the_first_frame(tmp_path: Path) -> None:
+    status = snapshot(life(tmp_path))
+    assert (status["source"], status["drift"], status["confidence"]) == ("connecting", None, None)
+    assert (status["active"], status["doing"], status["good"]) == ("base", "serving", ["base"])
+
+
+def test_a_snapshot_is_json(tmp_path: Path) -> None:
+    last = {
+        "confidence": [0.9, 0.8, 0.1], "source": "live", "video_time": 4.0,
+        "buffer": {"entries": 3}, "trouble": "the buffer cannot be written",
+    }  # fmt: skip
+    status = json.loads(json.dumps(snapshot(life(tmp_path, last=last, ratio=1.23456))))
+    assert (status["confidence"], status["drift"], status["source"]) == (0.9, 1.235, "live")
+    assert status["trouble"] == "the buffer cannot be written"
+    assert status["frames"] == LEDGER
+
+
+def test_what_is_under_way_in_words(tmp_path: Path) -> None:
+    round_ = SimpleNamespace(id="a0004", step=7, settings=SimpleNamespace(steps=40))
+    assert doing(life(tmp_path, round=round_)) == "round a0004: step 7 of 40"
+    swapping = ("a0004", "accepted", 1.0)
+    assert doing(life(tmp_path, swapping=swapping)) == "swapping to a0004 (accepted)"
+    assert doing(life(tmp_path, probation=object())) == "probation"
+
+
+def test_a_running_daemon_is_asked(tmp_path: Path) -> None:
+    window = Window("127.0.0.1", 0, tmp_path, lambda: {"active": "a0007"}, bytes)
+    address = f"http://127.0.0.1:{window.port}"
+    (tmp_path / "daemon.json").write_text(json.dumps({"pid": 1, "http": address}))
+    try:
+        assert read_status(tmp_path) == {"daemon": address, "active": "a0007"}
+    finally:
+        window.close()
+    assert read_status(tmp_path)["daemon"] is None, "it is gone, its note is still there"
+
+
+@pytest.mark.parametrize("note", [None, "", "{", "{}", '{"http": 7}', '{"http": "nonsense"}'])
+def test_without_a_daemon_the_disk_is_read(tmp_path: Path, note: str | None) -> None:
+    Registry(tmp_path).trust("a0001")
+    if note is not None:
+        (tmp_path / "daemon.json").write_text(note)
+    assert read_status(tmp_path) == {
+        "daemon": None, "active": "base", "previous": None, "good": ["base", "a0001"],
+        "quarantined": {},
+    }  # fmt: skip
+
+
+def test_a_table_has_a_row_for_everything() -> None:
+    text = table({
+        "active": "base", "video_time": None, "drift": 1.23456, "good": [], "frames": LEDGER,
+    })  # fmt: skip
+    assert [line.split(maxsplit=1)[0] for line in text.splitlines()] == [
+        "active", "video", "drift", "good", "frames",
+    ]  # fmt: skip
+    assert "video time  -" in text
+    assert "1.23" in text
+    assert "none" in text
+    assert "dropped superseded 2" in text
+
+
+def test_a_ledger_is_a_sum() -> None:
+    assert ledger_line(LEDGER) == "5 captured = 3 served + 2 superseded"
+    unbalanced = {"captured": 5, "served": 3, "dropped": {}, "balanced": False}
+    assert ledger_line(unbalanced) == "5 captured is not 3 served + 0 dropped"
+
+
+def test_events_are_sentences() -> None:
+    event = {"event": "rolled_back", "t": 12.34, "id": "a2", "to": "a1", "reason": "manual"}
+    assert sentence(event) == "   12.3 s  rolling a2 back to a1: manual"
+    ended = {
+        "event": "round_ended", "t": 1.0, "id": "a2", "verdict": "refused", "seconds": 24.96,
+        "reasons": ["agreement 0.2", "histogram_js 0.9"],
+    }  # fmt: skip
+    assert sentence(ended) == (
+        "    1.0 s  round a2 refused after 25.0 s: agreement 0.2; histogram_js 0.9"
+    )
+    assert sentence({**ended, "verdict": "accepted", "reasons": []}).endswith("after 25.0 s")  # type: ignore[union-attr]
+    assert sentence({"event": "news", "t": 1.0}) is None
+
+
+def test_every_event_has_a_sentence() -> None:
+    sources = [Path(str(module.__file__)).read_text() for module in (lifecycle, main, serving)]
+    written = set(re.findall(r'events\.write\(\s*"(\w+)"', "".join(sources)))
+    assert len(written) > 12
+    assert written == _SENTENCES.keys()
