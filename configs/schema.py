@@ -157,7 +157,9 @@ _MAY_BE_ZERO = {
     "cooldown_s",
     "jitter",
     "novelty",
+    "max_labelled_drop",
 }
+_MAY_BE_EMPTY = {"http_host"}  # every address of the machine
 
 
 def load_config(path: Path) -> Config:
@@ -240,11 +242,13 @@ def _scalar(kind: type, raw: object, path: str, problems: list[str]) -> object:
         return raw
     if isinstance(raw, int | float) and kind is not bool:
         _check_range(raw, path, problems)
+    if isinstance(raw, str) and not raw.strip() and _name(path) not in _MAY_BE_EMPTY:
+        problems.append(f"{path}: must not be empty")
     return raw
 
 
 def _check_range(number: float, path: str, problems: list[str]) -> None:
-    name = path.rsplit(".", 1)[-1].split("[")[0]
+    name = _name(path)
     if number != number or number in (float("inf"), float("-inf")):
         problems.append(f"{path}: must be a finite number")
     elif name in _SHARES and not 0 <= number <= 1:
@@ -253,6 +257,10 @@ def _check_range(number: float, path: str, problems: list[str]) -> None:
         problems.append(f"{path}: {number} is no port; ports end at 65535")
     elif number < 0 or (number == 0 and name not in _MAY_BE_ZERO | _SHARES):
         problems.append(f"{path}: {number} must be greater than 0")
+
+
+def _name(path: str) -> str:
+    return path.rsplit(".", 1)[-1].split("[")[0]
 
 
 def _join(path: str, key: str) -> str:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from acclimate.configs.schema import Config, SourceConfig, to_dict
+from acclimate.configs.schema import Config, parse_config, to_dict
 from acclimate.daemon.events import Event, EventLog
 from acclimate.daemon.http import Window
 from acclimate.daemon.lifecycle import Lifecycle
@@ -143,8 +143,8 @@ def announce(path: Path, host: str, port: int) -> None:
 
 
 def with_source(config: Config, url: str | None) -> Config:
-    """The configuration with another source."""
+    """The configuration with another source; raises ConfigError where that is none."""
     if url is None:
         return config
-    source: SourceConfig = replace(config.source, url=url)
-    return replace(config, source=source)
+    raw = to_dict(config)
+    return parse_config(raw | {"source": raw["source"] | {"url": url}})

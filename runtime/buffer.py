@@ -1,7 +1,7 @@
 """The frames worth learning from, on disk: bounded, novel, balanced, durable.
 
 One `.npz` an entry, named SEQUENCE-HASH: the frame as PNG, its class shares, its embedding.
-A file exists whole or not at all; one that cannot be read is removed and counted.
+A file exists whole or not at all; one that is corrupt is removed and counted.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 import io
 import time
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -24,8 +25,8 @@ from acclimate.runtime.durable import write_atomic
 
 RECENT = 64
 _ROT = (
-    OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, RuntimeError,
-    zipfile.BadZipFile,
+    ValueError, LookupError, TypeError, AttributeError, EOFError, RuntimeError,
+    zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 
@@ -45,7 +46,8 @@ class FrameBuffer:
     """Admits by novelty, holds out by hash, evicts what its classes have most of."""
 
     def __init__(self, folder: Path, config: BufferConfig, reader: bool = False) -> None:
-        """Open or create; torn and unreadable entries are removed and counted in `removed`.
+        """Open or create; torn and corrupt entries are removed and counted in `removed`. One that
+        the system does not let us read now is left for the next time.
 
         A `reader` looks at a buffer that another process writes: it removes nothing, and what it
         lists may be gone when it is loaded.
@@ -97,7 +99,7 @@ class FrameBuffer:
         try:
             with entry.path.open("rb") as file, np.load(file) as stored:
                 frame = cv2.imdecode(stored["png"], cv2.IMREAD_COLOR)
-        except (*_ROT, cv2.error) as error:
+        except (OSError, *_ROT, cv2.error) as error:
             raise SourceError(f"buffered frame {entry.path} is unreadable: {error}") from error
         if frame is None:
             raise SourceError(f"buffered frame {entry.path} holds no image")
@@ -141,17 +143,25 @@ class FrameBuffer:
 
     def _read(self, path: Path) -> Entry | None:
         try:
-            sequence = int(path.stem.split("-")[0])
-            with path.open("rb") as file, np.load(file) as stored:
-                histogram, embedding = stored["histogram"], stored["embedding"]
-                stored["png"]
-            size, heldout = path.stat().st_size, self._is_heldout(path)
+            content = path.read_bytes()
+        except OSError:  # too many open files, a failing disk: nothing that the entry did
+            return None
+        try:
+            sequence, heldout = int(path.stem.split("-")[0]), self._is_heldout(path)
+            histogram, embedding = _signals(content)
         except _ROT:
             if not self._reader:
                 path.unlink(missing_ok=True)
             self.removed += 1
             return None
-        return Entry(path, sequence, heldout, histogram, embedding, size)
+        return Entry(path, sequence, heldout, histogram, embedding, len(content))
+
+
+def _signals(content: bytes) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Class shares and embedding of an entry, after a look at all of its checksums."""
+    with np.load(io.BytesIO(content)) as stored:
+        stored["png"]
+        return stored["histogram"], stored["embedding"]
 
 
 def _encode(

@@ -14,18 +14,23 @@ def sha256(path: Path) -> str:
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`, fsynced; on any failure the old file stays."""
-    temporary = path.with_name(path.name + ".tmp")
+    """Replace `path` by `content`, fsynced; raises OSError.
+
+    On failure a file that is new is not there, and an old one stays as it was; only where the
+    folder cannot be fsynced after the rename does the new content stand in the old one's place.
+    """
+    temporary, fresh = path.with_name(path.name + ".tmp"), not path.exists()
     try:
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        sync(path.parent)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        for left in (temporary, path) if fresh else (temporary,):
+            left.unlink(missing_ok=True)
         raise
-    sync(path.parent)
 
 
 def commit_folder(temporary: Path, final: Path) -> None:

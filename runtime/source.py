@@ -61,7 +61,7 @@ def open_source(config: SourceConfig, size: tuple[int, int]) -> Source:
     if re.match(r"(rtsps?|https?)://", url) or re.fullmatch(r"\d+|/dev/video\d+", url):
         return CameraSource(url, config)
     path = Path(url)
-    if path.is_dir():
+    if url and path.is_dir():
         return FolderSource(path)
     if path.is_file() and path.suffix.lower() in SUFFIXES:
         return FolderSource(path.parent, glob.escape(path.name))

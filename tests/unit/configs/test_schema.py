@@ -63,6 +63,7 @@ def test_shares_end_at_one(part: str, name: str) -> None:
 def test_zero_is_allowed_where_it_means_something() -> None:
     assert parsed("daemon", "http_port", 0) == 0
     assert parsed("serving", "latest_hz", 0) == 0
+    assert parsed("gate", "max_labelled_drop", 0) == 0
     for part, name in (("adapt", "batch"), ("buffer", "max_entries"), ("adapt", "deadline_s")):
         (said,) = problems({part: {name: 0}})
         assert said.endswith("must be greater than 0")
@@ -73,6 +74,19 @@ def test_choices_are_taken_literally(value: object) -> None:
     (said,) = problems({"serving": {"provider": value}})
     assert said.startswith("serving.provider: ")
     assert said.endswith("not one of auto, cpu, cuda")
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [("source", "url"), ("model", "weights"), ("model", "vocabulary"), ("gate", "labelled_dir")],
+)
+@pytest.mark.parametrize("text", ["", "  "])
+def test_what_names_a_thing_is_not_empty(part: str, name: str, text: str) -> None:
+    assert problems({part: {name: text}}) == (f"{part}.{name}: must not be empty",)
+
+
+def test_no_host_means_every_address() -> None:
+    assert parsed("daemon", "http_host", "") == ""
 
 
 def test_a_bool_is_no_number() -> None:

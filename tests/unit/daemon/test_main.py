@@ -170,3 +170,8 @@ def test_another_source_changes_nothing_else() -> None:
     changed = with_source(CONFIG, "film.mp4")
     assert changed.source.url == "film.mp4"
     assert with_source(changed, Config().source.url) == CONFIG
+
+
+def test_a_source_without_a_name_is_a_wrong_configuration() -> None:
+    with pytest.raises(ConfigError, match=r"source\.url: must not be empty"):
+        with_source(CONFIG, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from acclimate.configs.schema import BufferConfig
 from acclimate.errors import SourceError
 from acclimate.runtime import buffer as module
+from acclimate.runtime import durable
 from acclimate.runtime.buffer import FrameBuffer
 
 SHARES = np.array([0.5, 0.5, 0.0], np.float32)
@@ -104,6 +106,40 @@ def test_a_full_disk_is_told_and_nothing_is_lost(
     assert len(FrameBuffer(tmp_path, BufferConfig()).entries) == 4
 
 
+def test_a_folder_that_cannot_be_synced_leaves_no_uncounted_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    buffer = FrameBuffer(tmp_path, BufferConfig())
+    fill(buffer, 2)
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="Input/output"):
+        patched.setattr(durable, "sync", failing)
+        buffer.offer(frame(50), SHARES, place(50))
+    assert sorted(tmp_path.iterdir()) == [entry.path for entry in buffer.entries]
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.EACCES, errno.ENOENT])
+def test_what_cannot_be_read_now_is_no_rot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    fill(FrameBuffer(tmp_path, BufferConfig()), 3)
+    read, second = Path.read_bytes, sorted(tmp_path.iterdir())[1]
+
+    def failing(path: Path) -> bytes:
+        if path == second:
+            raise OSError(number, "not now")
+        return read(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", failing)
+        one = FrameBuffer(tmp_path, BufferConfig())
+    assert (one.removed, [e.sequence for e in one.entries]) == (0, [1, 3])
+    again = FrameBuffer(tmp_path, BufferConfig())
+    assert [e.sequence for e in again.entries] == [1, 2, 3]
+
+
 def test_a_frame_with_a_rare_class_stays(tmp_path: Path) -> None:
     buffer = FrameBuffer(tmp_path, BufferConfig(max_entries=8))
     rare = np.array([0.4, 0.4, 0.2], np.float32)
@@ -155,16 +191,19 @@ def array_alone() -> bytes:
     return file.getvalue()
 
 
-def unknown_zip(content: bytes) -> bytes:
-    """The zip directory's first entry asks for version 25.5 of the format."""
-    at = content.index(b"PK\x01\x02") + 6
-    return content[:at] + b"\xff" + content[at + 1 :]
+def other_zip(content: bytes, offset: int, value: int) -> bytes:
+    """The zip directory's first entry with one byte changed."""
+    at = content.index(b"PK\x01\x02") + offset
+    return content[:at] + bytes([value]) + content[at + 1 :]
 
 
-@pytest.mark.parametrize("rot", ["5.npz", "5-nohex.npz", "no zip", "zip of the future"])
+@pytest.mark.parametrize("rot", ["5.npz", "5-nohex.npz", "no zip", "version 25.5", "deflated"])
 def test_odd_names_and_odd_archives_cost_only_themselves(tmp_path: Path, rot: str) -> None:
     sound = entry_bytes(tmp_path)
-    contents = {"no zip": array_alone(), "zip of the future": unknown_zip(sound)}
+    contents = {
+        "no zip": array_alone(), "version 25.5": other_zip(sound, 6, 255),
+        "deflated": other_zip(sound, 10, 8),
+    }  # fmt: skip
     name = rot if rot.endswith(".npz") else "0000000005-00ff00ff00ff00ff.npz"
     (tmp_path / name).write_bytes(contents.get(rot, sound))
     (tmp_path / "0000000006-00ff00ff00ff00ff.npz").write_bytes(sound)

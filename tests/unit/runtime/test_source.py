@@ -85,6 +85,13 @@ def test_anything_else_is_named(tmp_path: Path, name: str) -> None:
         opened(tmp_path / name)
 
 
+def test_no_name_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SourceError, match="source '' is no image"):
+        opened("")
+
+
 def test_colours_are_rgb_from_every_file(tmp_path: Path) -> None:
     for path in (picture(tmp_path / "a.png"), film(tmp_path / "b.mp4")):
         frames = list(opened(path).frames(Ledger(), threading.Event()))

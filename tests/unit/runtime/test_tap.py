@@ -114,6 +114,6 @@ def test_any_failure_is_counted(tap: Tap, monkeypatch: pytest.MonkeyPatch) -> No
     with monkeypatch.context() as patched:
         patched.setattr(module, "_encode", odd)
         tap.offer(frame(0), result(0))
-        tap._thread.join(0.5)
+        wait_until(lambda: tap.failed == 1 or not tap._thread.is_alive(), 5, "the failure")
     assert tap._thread.is_alive()
     assert tap.failed == 1
