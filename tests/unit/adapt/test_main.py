@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import torch
 
 from acclimate.adapt.lora import load_adapter, lora_tensors, new_adapter, save_adapter
 from acclimate.adapt.main import MIN_HELDOUT, NO_DATA, PROBES, condition, main
-from acclimate.configs.schema import Config, to_dict
+from acclimate.configs.schema import Config, GateConfig, to_dict
 from acclimate.model.load import load_base
 from acclimate.runtime.buffer import FrameBuffer
 from acclimate.runtime.bundle import ADAPTER, load_bundle
@@ -28,7 +31,18 @@ CONFIG = replace(
     adapt=replace(Config().adapt, steps=2, min_frames=8, newest=8),
     buffer=replace(Config().buffer, heldout_share=0.35, novelty=0.0),
 )
-Said = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Played:
+    """A round's exit code, what it said, and the folder it may have left."""
+
+    code: int
+    said: list[dict[str, Any]]
+    folder: Path
+
+
+Play = Callable[..., Played]
 
 
 @pytest.fixture(scope="module")
@@ -45,22 +59,45 @@ def driven(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return buffer.folder
 
 
-@pytest.fixture
-def play(prepared: Path, driven: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run a round with other fields; exit code and what it said."""
+@pytest.fixture(scope="module")
+def play_in(prepared: Path, driven: Path) -> Play:
+    """Run a round in a folder, with other fields."""
 
-    def play_one(config: Config = CONFIG, **fields: Any) -> tuple[int, Said]:
+    def play_one(folder: Path, config: Config = CONFIG, **fields: Any) -> Played:
         task = {
             "id": "a1", "sequence": 1, "parent_dir": str(prepared / "adapters" / "base"),
             "engine_dir": str(prepared / "engine"), "buffer_dir": str(driven),
-            "out_dir": str(tmp_path / "candidates" / "a1"), "config": to_dict(config), **fields,
+            "out_dir": str(folder / "candidates" / "a1"), "config": to_dict(config), **fields,
         }  # fmt: skip
-        (tmp_path / "candidates").mkdir(exist_ok=True)
-        (tmp_path / "round.json").write_text(json.dumps(task))
-        code = main(["--round", str(tmp_path / "round.json")])
-        return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        (folder / "candidates").mkdir(exist_ok=True)
+        (folder / "round.json").write_text(json.dumps(task))
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            code = main(["--round", str(folder / "round.json")])
+        said = [json.loads(line) for line in out.getvalue().splitlines()]
+        return Played(code, said, Path(task["out_dir"]))
 
     return play_one
+
+
+@pytest.fixture
+def play(play_in: Play, tmp_path: Path) -> Play:
+    """Run a round in a folder of its own."""
+    return lambda *config, **fields: play_in(tmp_path, *config, **fields)
+
+
+@pytest.fixture(scope="module")
+def accepted(
+    play_in: Play, prepared: Path, driven: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Played:
+    """A round that went well, and wrote nowhere but to its candidate; don't write to it."""
+
+    def written() -> dict[Path, int]:
+        return {p: p.stat().st_mtime_ns for f in (prepared, driven) for p in f.rglob("*")}
+
+    before = written()
+    played = play_in(tmp_path_factory.mktemp("accepted"))
+    assert written() == before
+    return played
 
 
 @pytest.fixture
@@ -76,29 +113,30 @@ def sabotaged(tmp_path: Path) -> Path:
     return tmp_path / "sabotaged"
 
 
-def test_an_accepted_candidate_is_whole(play: Any, prepared: Path, tmp_path: Path) -> None:
-    code, said = play()
-    assert code == 0
-    assert [(e["step"], e["steps"]) for e in said if e["event"] == "progress"] == [(1, 2), (2, 2)]
-    verdict = said[-1]
+def test_it_tells_of_every_step_and_of_its_verdict(accepted: Played) -> None:
+    assert accepted.code == 0
+    *steps, verdict = accepted.said
+    assert [(e["event"], e["step"], e["steps"]) for e in steps] == [
+        ("progress", 1, 2), ("progress", 2, 2),
+    ]  # fmt: skip
     assert (verdict["event"], verdict["accepted"]) == ("verdict", True), verdict
-    folder = tmp_path / "candidates" / "a1"
-    assert verdict["candidate"] == str(folder)
-    assert list(folder.parent.iterdir()) == [folder]
+    assert verdict["candidate"] == str(accepted.folder)
+    assert list(accepted.folder.parent.iterdir()) == [accepted.folder]
 
+
+def test_an_accepted_candidate_is_whole(accepted: Played, prepared: Path) -> None:
     engine = Engine(prepared / "engine", provider="cpu")
-    bundle = load_bundle(folder, engine.info)
+    bundle = load_bundle(accepted.folder, engine.info)
     probe_check(engine, bundle)
     assert len(bundle.probe_frames) == PROBES
-    load_adapter(load_base().network, folder / ADAPTER)
+    load_adapter(load_base().network, accepted.folder / ADAPTER)
     base = load_bundle(prepared / "adapters" / "base", engine.info)
     assert any(not np.array_equal(bundle.inputs[n], base.inputs[n]) for n in base.inputs)
     assert np.array_equal(bundle.inputs["string_to_class"], base.inputs["string_to_class"])
 
 
-def test_its_manifest_tells_how_it_was_made(play: Any, driven: Path, tmp_path: Path) -> None:
-    _, said = play()
-    made = json.loads((tmp_path / "candidates" / "a1" / "manifest.json").read_text())
+def test_its_manifest_tells_how_it_was_made(accepted: Played, driven: Path) -> None:
+    said, made = accepted.said, json.loads((accepted.folder / "manifest.json").read_text())
     assert (made["id"], made["parent"], made["sequence"], made["kind"]) == (
         "a1", "base", 1, "adapter",
     )  # fmt: skip
@@ -114,39 +152,57 @@ def test_its_manifest_tells_how_it_was_made(play: Any, driven: Path, tmp_path: P
     assert made["condition"]["mean"] == pytest.approx(expected["mean"])
 
 
-def test_only_the_candidate_is_written(play: Any, prepared: Path, driven: Path) -> None:
-    def content() -> dict[Path, int]:
-        return {p: p.stat().st_mtime_ns for f in (prepared, driven) for p in f.rglob("*")}
-
-    before = content()
-    assert play()[0] == 0
-    assert content() == before
-
-
-def test_a_sabotaged_adapter_is_refused_and_leaves_nothing(
-    play: Any, sabotaged: Path, tmp_path: Path
+def test_the_next_round_starts_from_the_accepted_adapter(
+    accepted: Played, play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, said = play(mode="validate", adapter_dir=str(sabotaged))
-    assert code == 0
-    assert [event["event"] for event in said] == ["verdict"]
-    assert (said[0]["accepted"], said[0]["candidate"]) == (False, None)
-    assert said[0]["reasons"]
-    assert list((tmp_path / "candidates").iterdir()) == []
+    opened: list[Path] = []
+
+    def load(network: Any, folder: Path) -> Any:
+        opened.append(folder)
+        return load_adapter(network, folder)
+
+    monkeypatch.setattr("acclimate.adapt.main.load_adapter", load)
+    again = play(id="a2", parent_dir=str(accepted.folder))
+    assert (again.code, again.said[-1]["event"]) == (0, "verdict"), again.said
+    assert opened == [accepted.folder / ADAPTER]
 
 
-def test_too_few_frames_name_the_buffer(play: Any, driven: Path, tmp_path: Path) -> None:
-    hungry = replace(CONFIG, adapt=replace(CONFIG.adapt, min_frames=500, newest=500))
-    code, said = play(hungry)
-    assert code == NO_DATA == 75
-    assert [event["event"] for event in said] == ["error"]
-    assert str(driven) in said[0]["message"] and "500" in said[0]["message"]
-    assert list((tmp_path / "candidates").iterdir()) == []
+def test_a_sabotaged_adapter_is_refused_and_leaves_nothing(play: Play, sabotaged: Path) -> None:
+    refused = play(mode="validate", adapter_dir=str(sabotaged))
+    assert refused.code == 0
+    (verdict,) = refused.said
+    assert (verdict["accepted"], verdict["candidate"]) == (False, None)
+    assert verdict["reasons"]
+    assert list(refused.folder.parent.iterdir()) == []
 
 
-def test_an_empty_buffer_is_too_few(play: Any, tmp_path: Path) -> None:
-    code, said = play(buffer_dir=str(tmp_path / "empty"))
-    assert code == NO_DATA
-    assert str(tmp_path / "empty") in said[0]["message"]
+def test_a_round_that_blows_up_is_refused_or_told(play: Play) -> None:
+    wild = play(replace(CONFIG, adapt=replace(CONFIG.adapt, lr=1e6, steps=4)))
+    assert wild.code == 1 or not wild.said[-1]["accepted"]
+    assert list(wild.folder.parent.iterdir()) == []
+
+
+def test_a_labelled_folder_is_asked_too(play: Play, sabotaged: Path, tmp_path: Path) -> None:
+    asked = replace(CONFIG, gate=GateConfig(labelled_dir=str(tmp_path / "labelled")))
+    played = play(asked, mode="validate", adapter_dir=str(sabotaged))
+    assert played.code == 1
+    assert str(tmp_path / "labelled" / "images") in played.said[-1]["message"]
+
+
+def test_too_few_frames_name_the_buffer(play: Play, driven: Path) -> None:
+    hungry = play(replace(CONFIG, adapt=replace(CONFIG.adapt, min_frames=500, newest=500)))
+    assert hungry.code == NO_DATA == 75
+    (said,) = hungry.said
+    assert said["event"] == "error"
+    assert str(driven) in said["message"]
+    assert "500" in said["message"]
+    assert list(hungry.folder.parent.iterdir()) == []
+
+
+def test_an_empty_buffer_is_too_few(play: Play, tmp_path: Path) -> None:
+    played = play(buffer_dir=str(tmp_path / "empty"))
+    assert played.code == NO_DATA
+    assert str(tmp_path / "empty") in played.said[0]["message"]
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "[]", "{}", "3", "\udcff"])

@@ -8,7 +8,7 @@ from math import nan
 import numpy as np
 import pytest
 
-from acclimate.adapt.validate import Labels, Reference, Verdict, jensen_shannon, judge, shares
+from acclimate.adapt.validate import Labels, Reference, Verdict, judge, shares
 from acclimate.configs.schema import GateConfig
 
 GATE = GateConfig(
@@ -96,11 +96,3 @@ def test_labelled_miou_may_drop_by_a_bounded_amount(
 
 def test_shares_sum_to_one() -> None:
     assert shares(np.array([[0, 0], [2, 0]], np.uint8), 4).tolist() == [0.75, 0.0, 0.25, 0.0]
-
-
-def test_jensen_shannon_is_bounded_and_symmetric() -> None:
-    left, right, even = np.array([1.0, 0.0]), np.array([0.0, 1.0]), np.array([0.5, 0.5])
-    assert jensen_shannon(left, left) == pytest.approx(0.0, abs=1e-9)
-    assert jensen_shannon(left, right) == pytest.approx(1.0, abs=1e-9)
-    assert jensen_shannon(left, even) == pytest.approx(0.3112781, abs=1e-6)
-    assert jensen_shannon(even, left) == pytest.approx(jensen_shannon(left, even))

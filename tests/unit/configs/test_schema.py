@@ -134,6 +134,11 @@ def test_packaged_files_survive_json_and_yaml(path: Path) -> None:
     assert parse_config(yaml.safe_load(text)) == config
 
 
+def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").write_text("")
+    assert load_config(tmp_path / "empty.yaml") == parse_config({}) == Config()
+
+
 def test_a_config_is_frozen() -> None:
     config = Config()
     with pytest.raises(FrozenInstanceError):
@@ -149,9 +154,11 @@ def test_what_is_not_yaml_is_named(tmp_path: Path, text: str) -> None:
         load_config(path)
 
 
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot read"):
-        load_config(tmp_path)
+def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
+    for path in (tmp_path, tmp_path / "none.yaml", tmp_path / "bytes.yaml"):
+        with pytest.raises(ConfigError, match=f"cannot read {path}"):
+            load_config(path)
 
 
 @pytest.mark.parametrize("text", ["source: {url: 2020-99-99}", "seed: 0x_"])

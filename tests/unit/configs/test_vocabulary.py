@@ -55,6 +55,17 @@ def test_world_labels_are_looked_up() -> None:
     assert (np.delete(lookup, [0, 3, 7]) == 255).all()
 
 
+def test_the_world_is_wholly_mapped() -> None:
+    lookup = load_vocabulary("world").from_source()
+    assert lookup[:16].max() < 14
+    assert (lookup[16:] == 255).all()
+
+
+def test_an_unknown_vocabulary_names_the_packaged_ones() -> None:
+    with pytest.raises(ConfigError, match=r"cityscapes.*world"):
+        load_vocabulary("nowhere")
+
+
 def test_without_concepts_a_class_is_its_name() -> None:
     words = parsed(ROAD, PERSON, SKY)
     plain = without_concepts(words)
@@ -68,7 +79,7 @@ def test_without_concepts_a_class_is_its_name() -> None:
 def test_the_digest_knows_order_and_owner() -> None:
     one = parsed(ROAD, PERSON, SKY).digest
     assert len(one) == 64
-    assert parsed(ROAD, PERSON, SKY | {"safety": True, "source_ids": [9]}).digest == one
+    assert parsed(ROAD, PERSON, SKY | {"source_ids": [9], "color": [1, 1, 1]}).digest == one
     assert parsed(ROAD, SKY, PERSON).digest != one
     assert parsed(ROAD | {"concepts": ["lane", "asphalt"]}, PERSON, SKY).digest != one
     moved = parsed(ROAD | {"concepts": ["asphalt"]}, PERSON | {"concepts": ["lane", "person"]}, SKY)
@@ -80,6 +91,7 @@ def test_the_digest_knows_order_and_owner() -> None:
 def test_packaged_ones_load_by_name_and_by_path(path: Path) -> None:
     words = load_vocabulary(path.stem)
     assert words == load_vocabulary(str(path))
+    np.testing.assert_array_equal(words.string_to_class().sum(1), 1)
     assert len({tuple(c) for c in words.palette.tolist()}) == len(words.classes)
 
 

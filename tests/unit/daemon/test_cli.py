@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -88,6 +90,15 @@ def test_wrong_usage_is_2(words: list[str], capsys: Said) -> None:
         main(words)
     assert left.value.code == 2
     assert "usage: acclimate" in capsys.readouterr().err
+
+
+def test_it_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, acclimate.daemon.cli;"
+        "print({'torch', 'cv2', 'onnxruntime', 'tensorrt'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 # ---- check-config

@@ -8,12 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from acclimate.configs.schema import Config, parse_config, to_dict
-from acclimate.configs.vocabulary import load_vocabulary
-from acclimate.export.main import main, prepare
+from acclimate.configs.vocabulary import load_vocabulary, parse_vocabulary
+from acclimate.errors import ConfigError
+from acclimate.export.main import base_inputs, main, prepare
+from acclimate.model.load import load_base
 from acclimate.runtime.bundle import load_bundle, write_bundle
 from acclimate.runtime.durable import sha256
 from acclimate.runtime.engine import Engine, EngineInfo
@@ -165,6 +168,13 @@ def test_a_failed_export_leaves_the_old_engine(
     check(own)
 
 
+def test_missing_weights_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"model": {"weights": "no/such/file.safetensors"}}))
+    assert main(["--config", str(path), "--state", str(tmp_path / "state")]) == 1
+    assert "no/such" in capsys.readouterr().err
+
+
 def test_more_blocks_than_the_network_has_are_told(
     configure: Configure, run: Callable[[Config], int], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,3 +191,40 @@ def test_a_resolved_configuration_that_is_torn_is_told(
         assert main(["--config", str(path), "--state", str(tmp_path / "state")]) == 1
         assert capsys.readouterr().err.startswith("export failed: ")
     assert not (tmp_path / "state").exists()
+
+
+def test_a_check_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "config.json"
+    path.write_text("{}")
+    assert main(["--config", str(path), "--check"]) == 0
+    path.write_text(json.dumps({"model": {"weights": "no/such/file.safetensors"}}))
+    assert main(["--config", str(path), "--check"]) == 1
+    assert "no/such" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_vocabularys_template_takes_the_place_of_the_models() -> None:
+    base, rows = load_base(), [{"name": "road"}, {"name": "sky"}]
+    plain = parse_vocabulary({"classes": rows})
+    same = parse_vocabulary({"classes": rows, "templates": [base.template]})
+    other = parse_vocabulary({"classes": rows, "templates": ["a dark {} at night"]})
+    a, b, c = (base_inputs(base, words, 4)["text"] for words in (plain, same, other))
+    np.testing.assert_array_equal(a, b)
+    assert np.abs(a - c).max() > 1e-3
+    two = parse_vocabulary({"classes": rows, "templates": ["a {}", "the {}"]})
+    with pytest.raises(ConfigError, match="has 2 templates, the model takes 1"):
+        base_inputs(base, two, 4)
+
+
+@pytest.mark.parametrize("how", [["--check"], ["--state"]])
+def test_words_too_long_end_with_78(
+    how: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = " ".join(["supercalifragilisticexpialidocious"] * 8)
+    words, path, state = (tmp_path / name for name in ("words.yaml", "c.json", "state"))
+    words.write_text(json.dumps({"classes": [{"name": "road"}, {"name": long}]}))
+    path.write_text(json.dumps({"model": {"vocabulary": str(words)}}))
+    how = [*how, str(state)] if how == ["--state"] else how
+    assert main(["--config", str(path), *how]) == 78
+    assert "has 81 tokens, at most 77" in capsys.readouterr().err
+    assert not state.exists()

@@ -105,6 +105,24 @@ def test_an_empty_box_gives_nothing_and_closing_twice_counts_once() -> None:
     assert ledger.totals()["dropped"] == {"stopped": 1}
 
 
+def test_every_frame_comes_once_and_in_order() -> None:
+    ledger, seen = Ledger(), []
+    box = FrameBox(ledger, newest=False)
+
+    def film() -> None:
+        put(box, ledger, *range(500))
+        box.end()
+
+    thread = started(film)
+    while not box.done:
+        if (frame := box.get(0.01)) is not None:
+            seen.append(frame.frame_id)
+            ledger.serve()
+    thread.join(5)
+    assert seen == list(range(500))
+    assert ledger.totals()["balanced"]
+
+
 @pytest.mark.parametrize("newest", [True, False])
 def test_closed_in_the_middle_the_books_balance(newest: bool) -> None:
     ledger = Ledger()

@@ -108,8 +108,19 @@ def test_there_and_back_again_in_every_output(engine: Engine, base: Bundle) -> N
     turned = replace(base, inputs=base.inputs | {WEIGHT: -base.inputs[WEIGHT]})
     first, between, again = (engine.infer(frame, b) for b in (base, turned, base))
     assert (between.confidence != first.confidence).any()
+    assert (between.labels != first.labels).any()
+    assert between.embedding.tobytes() == first.embedding.tobytes(), "no adapter moves it"
     for name in ("labels", "confidence", "histogram", "embedding"):
         assert getattr(again, name).tobytes() == getattr(first, name).tobytes()
+
+
+def test_outputs_are_what_they_say(engine: Engine, base: Bundle) -> None:
+    result = engine.infer(base.probe_frames[0], base)
+    assert (result.labels.shape, result.labels.dtype) == (engine.info.size, np.uint8)
+    shares = np.bincount(result.labels.ravel(), minlength=14) / result.labels.size
+    np.testing.assert_allclose(result.histogram, shares, atol=1e-6)
+    assert ((result.confidence > 0) & (result.confidence <= 1)).all()
+    assert np.linalg.norm(result.embedding) == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize("times", [1, 3])

@@ -38,6 +38,13 @@ def test_an_overlay_has_the_labels_size_and_colours() -> None:
     assert np.unique(found.reshape(-1, 3), axis=0).tolist() == [[200, 100, 0]]
 
 
+def test_an_overlay_blends_picture_and_colour() -> None:
+    image = np.full((2, 2, 3), 100, np.uint8)
+    palette = np.array([[0, 0, 0], [200, 200, 200]], np.uint8)
+    found = overlay(image, np.array([[0, 1], [1, 0]], np.uint8), palette, 0.5)
+    assert found[:, :, 0].tolist() == [[50, 150], [150, 50]]
+
+
 def test_a_label_beyond_the_palette_is_painted_all_the_same() -> None:
     found = overlay(captured().image, ONES * 255, PALETTE, strength=1.0)
     assert found[0, 0].tolist() == [200, 100, 0]
@@ -110,6 +117,17 @@ def test_a_broken_sink_is_told_once_and_the_others_go_on(
     sinks.close()
     assert capsys.readouterr().err == "OverlayFilm switched off: full\n"
     assert len(list((tmp_path / "out" / "labels").iterdir())) == 3
+
+
+def test_what_is_asked_for_is_written_in_its_place(tmp_path: Path) -> None:
+    config = ServingConfig(overlay_video=True, label_png=True, latest_hz=1000)
+    sinks = Sinks(config, WORDS, tmp_path, tmp_path / "out", 5)
+    sinks.write(captured(), LABELS, "base")
+    sinks.close()
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert sorted(str(path.relative_to(tmp_path)) for path in files) == [
+        "latest.jpg", "out/labels/000000.png", "out/overlay.mp4",
+    ]  # fmt: skip
 
 
 def test_only_what_is_asked_for_is_written(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def test_files_and_folders_are_known_by_what_lies_there(tmp_path: Path) -> None:
     assert isinstance(opened("world:seed=1"), WorldSource)
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "a[1].gif", "nowhere/x.png", "film.mp4x"])
+@pytest.mark.parametrize("name", ["notes.txt", "a[1].gif", "nowhere/x.png", "film.mp4x", "ftp://x"])
 def test_anything_else_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(SourceError, match="no folder of images"):
@@ -111,6 +112,29 @@ def test_a_folder_is_read_in_order_with_its_names_and_times(tmp_path: Path) -> N
     assert source.state == "ended"
 
 
+def test_one_image_is_a_source_whatever_its_name(tmp_path: Path) -> None:
+    picture(tmp_path / "odd n.png")
+    path = picture(tmp_path / "odd [n].png")
+    frames = list(opened(path).frames(Ledger(), threading.Event()))
+    assert [frame.name for frame in frames] == ["odd [n]"]
+
+
+def test_a_film_gives_every_frame_with_its_time(tmp_path: Path) -> None:
+    ledger, source = Ledger(), opened(film(tmp_path / "a.mp4", frames=12))
+    frames = list(source.frames(ledger, threading.Event()))
+    assert [f.frame_id for f in frames] == list(range(12))
+    assert [f.time for f in frames] == pytest.approx([n / 10 for n in range(12)])
+    assert (ledger.captured, source.state) == (12, "ended")
+
+
+def test_an_empty_folder_and_a_false_film_are_named(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="holds no"):
+        opened(tmp_path)
+    (tmp_path / "text.mp4").write_text("hello")
+    with pytest.raises(SourceError, match=r"text\.mp4"):
+        opened(tmp_path / "text.mp4")
+
+
 @pytest.mark.parametrize("kind", ["folder", "film", "world"])
 def test_every_source_obeys_stop_and_counts_what_it_gave(tmp_path: Path, kind: str) -> None:
     for name in "abc":
@@ -132,6 +156,38 @@ def test_the_world_repeats_itself_and_has_the_size_it_is_asked_for() -> None:
     assert [f.frame_id for f in one] == [0, 1]
     for a, b in zip(one, two, strict=True):
         assert a.image.tobytes() == b.image.tobytes()
+
+
+def test_the_world_is_paced_and_shifts() -> None:
+    started = time.monotonic()
+    source = opened("world:seed=1,fps=50,frames=5,shift=night,strength=0@0/1@0.05")
+    frames = list(source.frames(Ledger(), threading.Event()))
+    assert frames[-1].captured_at - started >= 0.08
+    assert frames[-1].image.mean() < 0.6 * frames[0].image.mean()
+
+
+def test_an_odd_world_is_named() -> None:
+    with pytest.raises(SourceError, match="speed"):
+        opened("world:speed=3")
+
+
+def test_a_dead_camera_is_tried_again_until_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[object] = []
+
+    class Dead(Camera):
+        def __init__(self, *_: object) -> None:
+            super().__init__()
+            tried.append(self)
+
+    monkeypatch.setattr(module.cv2, "VideoCapture", Dead)
+    camera, ledger, stop = opened("rtsp://x", reconnect_seconds=0.001), Ledger(), threading.Event()
+    thread = threading.Thread(target=lambda: list(camera.frames(ledger, stop)), daemon=True)
+    thread.start()
+    wait_until(lambda: len(tried) > 2, 10, "a third try")
+    assert camera.state == "failed"
+    stop.set()
+    thread.join(10)
+    assert (camera.state, ledger.captured) == ("ended", 0)
 
 
 def test_a_camera_that_comes_back_goes_on_counting(monkeypatch: pytest.MonkeyPatch) -> None:
