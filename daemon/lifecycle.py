@@ -210,6 +210,8 @@ class Lifecycle:
         self, reason: str, mode: Literal["train", "validate"] = "train", adapter: Path | None = None
     ) -> None:
         """Begin a round on the accepted adapter, or judge a given one ("validate")."""
+        if gone := self.registry.prune():
+            self.events.write("forgotten", ids=gone)
         self.round = RoundProcess(self.config, self.registry, reason, mode, adapter)
         self._admitted_at_round = self._admitted
         self.events.write(

@@ -2,6 +2,7 @@
 
 `state.json` is the one truth, replaced whole. `adapters/<id>` without a readable manifest does
 not exist. Sequence numbers only rise: a rollback is a new one that points to an older adapter.
+The newest `KEPT` good adapters and the newest `KEPT` others stay on disk.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from acclimate.errors import CorruptBundle, SwapRefused
 from acclimate.runtime.durable import sync, write_atomic
 
 BASE = "base"
+KEPT = 16
 
 
 @dataclass
@@ -62,7 +64,8 @@ class Registry:
 
     def names(self) -> list[str]:
         """Every adapter on disk, in order of age."""
-        rows = [(p.name, self.manifest(p.name)) for p in (self.folder / "adapters").iterdir()]
+        whole = [p for p in (self.folder / "adapters").iterdir() if p.suffix != ".tmp"]
+        rows = [(p.name, self.manifest(p.name)) for p in whole]
         found = [(m.get("sequence", 0), name) for name, m in rows if m is not None]
         return [name for _, name in sorted(found)]
 
@@ -97,6 +100,27 @@ class Registry:
         sync(self.folder / "adapters")
         self.state.candidate = name
         self._write()
+
+    def prune(self) -> list[str]:
+        """Remove the oldest good and the oldest other adapters, and say which; quarantined ids stay
+        remembered. Not while a swap is under way: what it swaps to may be among them."""
+        state, gone = self.state, self._surplus()
+        if not set(gone).isdisjoint(state.good):
+            state.good = [name for name in state.good if name not in gone]
+            self._write()
+        for name in gone:
+            doomed = self.folder_of(name + ".tmp")  # swept if this is cut short
+            self.folder_of(name).rename(doomed)
+            shutil.rmtree(doomed)
+        return gone
+
+    def _surplus(self) -> list[str]:
+        state = self.state
+        needed = {BASE, state.active, state.previous, state.candidate}
+        spare = [name for name in self.names() if name not in needed]
+        good = [name for name in spare if name in state.good]
+        others = [name for name in spare if name not in state.good]
+        return good[:-KEPT] + others[:-KEPT]
 
     def activate(self, name: str) -> None:
         """`name` serves from now on."""

@@ -107,6 +107,7 @@ _SENTENCES: dict[str, Any] = {
     "recalled": lambda e: f"{e['id']} fits again, drift from {e['instead_of']} {e['drift']:.1f}",
     "forced": lambda e: f"{e['id']} forced in past the gate",
     "set_aside": lambda e: f"{e['id']} does not start: {e['reason']}; {e['to']} does",
+    "forgotten": lambda e: f"{', '.join(e['ids'])} removed from disk: there are many newer ones",
     "quarantined": lambda e: f"{e['id']} quarantined: {e['reason']}",
     "command_refused": lambda e: f"refused {e['command']}: {e['reason']}",
     "trouble": lambda e: f"adaptation waits, serving goes on: {e['message']}",

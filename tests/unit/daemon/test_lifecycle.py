@@ -248,6 +248,19 @@ def test_no_round_starts_during_a_probation(house: House) -> None:
     assert house.parents == ["base"]
 
 
+def test_a_round_makes_room_for_its_candidate(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_module, "KEPT", 1)
+    for name in ("old", "older", "new"):
+        house.life.registry.adopt(name, bundle(tmp_path / "by hand", name))
+        house.life.registry.quarantine(name, "bad")
+    house.settle()
+    assert house.last("forgotten")["ids"] == ["new", "old"]
+    assert house.kinds.index("forgotten") < house.kinds.index("round_started")
+    assert set(house.state.quarantined) == {"old", "older", "new"}
+
+
 # ---- candidates that do not make it
 
 

@@ -182,6 +182,66 @@ def test_what_is_newer_than_a_rollback_is_not_recalled(registry: Registry, tmp_p
     assert registry.state.good == ["base", "a1"]
 
 
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two adapters of each kind are kept."""
+    monkeypatch.setattr(module, "KEPT", 2)
+
+
+@pytest.mark.usefixtures("few")
+def test_the_oldest_good_ones_are_forgotten(registry: Registry, tmp_path: Path) -> None:
+    adopted(registry, tmp_path, *(f"a{n}" for n in range(1, 7)))
+    assert registry.prune() == ["a1", "a2"]
+    left = ["base", "a3", "a4", "a5", "a6"]  # a5 and a6 are previous and active
+    assert registry.names() == registry.state.good == left
+    assert sorted(p.name for p in (registry.folder / "adapters").iterdir()) == sorted(left)
+    assert Registry(registry.folder).state == registry.state
+    assert registry.prune() == []
+
+
+@pytest.mark.usefixtures("few")
+def test_what_was_taken_out_leaves_but_is_remembered(registry: Registry, tmp_path: Path) -> None:
+    adopted(registry, tmp_path, "a1", "a2")
+    for number in range(3, 8):
+        registry.adopt(f"a{number}", bundle(tmp_path / "candidates", f"a{number}", number))
+        if number != 4:  # that one was only set aside
+            registry.quarantine(f"a{number}", "bad")
+    registry.state.candidate = None
+    assert registry.prune() == ["a3", "a4", "a5"]
+    assert registry.names() == ["base", "a1", "a2", "a6", "a7"]
+    assert list(registry.state.quarantined) == ["a3", "a5", "a6", "a7"]
+    assert registry.state.good == ["base", "a1", "a2"], "the bad do not push out the good"
+
+
+@pytest.mark.usefixtures("few")
+def test_what_the_truth_names_is_never_forgotten(registry: Registry, tmp_path: Path) -> None:
+    adopted(registry, tmp_path, *(f"a{n}" for n in range(1, 7)))
+    registry.activate("a1")
+    registry.activate("a2")
+    registry.adopt("a0", bundle(tmp_path / "candidates", "a0", 0))
+    registry.prune()
+    assert registry.names() == ["a0", "base", "a1", "a2", "a5", "a6"]
+    assert (registry.state.candidate, registry.way_back()) == ("a0", "a1")
+
+
+@pytest.mark.usefixtures("few")
+def test_a_removal_that_is_cut_short_is_swept(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adopted(registry, tmp_path, *(f"a{n}" for n in range(1, 6)))
+
+    def power_cut(_: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as broken, pytest.raises(OSError, match="Input/output"):
+        broken.setattr(module.shutil, "rmtree", power_cut)
+        registry.prune()
+    again = Registry(registry.folder)
+    assert again.names() == again.state.good == ["base", "a2", "a3", "a4", "a5"]
+    again.sweep()
+    assert len(list((again.folder / "adapters").iterdir())) == 5
+
+
 def test_a_folder_without_a_manifest_does_not_exist(registry: Registry) -> None:
     (registry.folder / "adapters" / "half").mkdir()
     for name, content in (("rotten", "{"), ("list", "[]"), ("binary", "\x00\x01")):
