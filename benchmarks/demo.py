@@ -55,26 +55,28 @@ class Director:
     def __call__(self, life: Lifecycle) -> None:
         """Looked in at every tick."""
         self._note(life)
-        now = life.last.get("video_time", 0.0)
-        buffered = life.last.get("buffer", {}).get("entries", 0)
+        now = life.stream.last.get("video_time", 0.0)
+        buffered = life.stream.last.get("buffer", {}).get("entries", 0)
         if not self.judged and now > JUDGE_AT and buffered >= life.config.adapt.min_frames:
             if not life.busy:
-                life.start_round("a sabotaged candidate", "validate", self.work / "adapter")
-                self.judged = life.round.id if life.round else ""
+                life.rounds.start("a sabotaged candidate", "validate", self.work / "adapter")
+                self.judged = life.rounds.now.id if life.rounds.now else ""
         elif not self.forced and now > FORCE_AT and self._quiet(life):
             self.forced = True
             life.force(FORCED, self.work / FORCED)
 
     def _quiet(self, life: Lifecycle) -> bool:
-        return life.swapping is None and life.probation is None and life.window.mean() is not None
+        unwatched = life.swapping is None and life.probation is None
+        return unwatched and life.stream.window.mean() is not None
 
     def _note(self, life: Lifecycle) -> None:
-        if not life.last or life.last is self._seen:
+        last = life.stream.last
+        if not last or last is self._seen:
             return
-        self._seen = life.last
-        when = "while_adapting" if life.round is not None else "serving_alone"
-        self.latency[when] += life.last["latency_ms"]
-        if life.last["video_time"] < DAY_AT and life.registry.state.active != FORCED:
+        self._seen = last
+        when = "while_adapting" if life.rounds.now is not None else "serving_alone"
+        self.latency[when] += last["latency_ms"]
+        if last["video_time"] < DAY_AT and life.registry.state.active != FORCED:
             self.night_adapter = life.registry.state.active
 
 

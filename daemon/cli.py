@@ -15,6 +15,7 @@ from typing import Any
 from acclimate import __version__
 from acclimate.configs.schema import Config, load_config
 from acclimate.configs.vocabulary import load_served
+from acclimate.daemon.commands import done_on_disk
 from acclimate.daemon.inbox import Inbox
 from acclimate.daemon.main import check, only_one, prepare, run, with_source
 from acclimate.daemon.processes import command
@@ -137,20 +138,6 @@ def ask(state: Path, wish: dict[str, Any], field: str, value: str) -> int:
             time.sleep(0.2)
     print(f"done: {field} {value}")
     return 0
-
-
-def done_on_disk(registry: Registry, wish: dict[str, Any]) -> None:
-    """The wish on a state folder that no daemon uses."""
-    active = registry.state.active
-    target = wish.get("to") or registry.way_back()
-    if wish["do"] == "quarantine" and wish["id"] != active:
-        registry.quarantine(wish["id"], "manual")
-        return
-    if active != "base":
-        registry.quarantine(active, "manual")
-    registry.forget_after(target)
-    registry.activate(target)
-    registry.trust(target)
 
 
 def offline_action(options: argparse.Namespace) -> int:

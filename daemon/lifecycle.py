@@ -10,22 +10,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from acclimate.configs.schema import Config
-from acclimate.daemon.drift import Condition, Drift
+from acclimate.daemon.commands import obey
 from acclimate.daemon.events import EventLog
 from acclimate.daemon.inbox import Inbox
 from acclimate.daemon.metrics import Metrics
-from acclimate.daemon.probation import Probation, Signals, Window
+from acclimate.daemon.probation import Probation
 from acclimate.daemon.registry import BASE, Registry
-from acclimate.daemon.rounds import Outcome, RoundProcess
-from acclimate.daemon.scheduler import Situation, why_now
+from acclimate.daemon.scheduler import Rounds
 from acclimate.daemon.serving import Serving
-from acclimate.errors import SwapRefused
+from acclimate.daemon.stream import Stream
 
 Message = dict[str, Any]
 SWAP_TIMEOUT = 30.0
@@ -41,18 +37,12 @@ class Lifecycle:
         self.registry = Registry(state)
         self.registry.sweep()
         self.inbox = Inbox(state / "inbox")
-        self.drift = Drift(config.drift)
-        self.window = Window(config.probation.before_frames)
-        self.round: RoundProcess | None = None
+        self.stream = Stream(config, self.registry)
+        self.rounds = Rounds(config, self.registry, self.stream, events, metrics)
         self.probation: Probation | None = None
         self.swapping: tuple[str, str, float] | None = None  # id, why, deadline
-        self.ratio: float | None = None
-        self.last: Message = {}
         self.trouble: str | None = None
-        self._round_ended = -float("inf")
-        self._admitted_at_round = 0
         self._since_frame = 0
-        self._conditions: dict[str, Condition] = {}
         self._listeners: dict[str, Callable[[Message], None]] = {
             "stats": self._on_stats, "swapped": self._on_swapped, "refused": self._on_refused,
             "ready": self._on_ready, "error": self._on_error, "done": lambda _: None,
@@ -83,13 +73,14 @@ class Lifecycle:
         return not self.serving.ended
 
     def _decide(self) -> None:
-        self._watch_round()
+        if (candidate := self.rounds.watch()) is not None:
+            self._swap(candidate, "accepted")
         self._watch_swap()
         self._watch_probation()
-        for command in self.inbox.take(1) if self.swapping is None else ():
-            self._obey(command)
+        for wish in self.inbox.take(1) if self.swapping is None else ():
+            obey(self, wish)
         if self.swapping is None and self.probation is None and not self._recall():
-            self._adapt_if_needed()
+            self.rounds.start_if_needed()
         self.registry.save()
 
     def _keep(self, change: Callable[..., None], *values: Any) -> None:
@@ -107,14 +98,7 @@ class Lifecycle:
     @property
     def busy(self) -> bool:
         """Is a round, a swap or a probation under way?"""
-        return any(x is not None for x in (self.round, self.probation, self.swapping))
-
-    def close(self) -> None:
-        """End a round that is still running; its candidate must not be born."""
-        if self.round is not None:
-            self.round.child.kill()
-            self.events.write("round_cancelled", id=self.round.id)
-            self.round = None
+        return any(x is not None for x in (self.rounds.now, self.probation, self.swapping))
 
     # ---- what the serving process says
 
@@ -123,28 +107,16 @@ class Lifecycle:
         self.events.write("serving", adapter=event["active"], provider=event["provider"])
 
     def _on_stats(self, stats: Message) -> None:
-        self.last = stats
+        self.stream.last = stats
         self.metrics.interval(stats)
         if not stats["frames"] or self.swapping is not None:
             return
-        part = Signals(stats["frames"], _array(stats["histogram"]), stats["confidence"][0])
-        self.drift.add(stats["embedding"], stats["frames"])
-        if self.probation is not None:
-            self.probation.add(part)
-        else:
-            self.window.add(part)
-        self._measure_drift(stats)
-
-    def _measure_drift(self, stats: Message) -> None:
-        state = self.registry.state
-        if state.reference is None and state.active == BASE:
-            found = self.drift.first_condition(stats["embedding"], stats["frames"])
-            if found is not None:
-                self._keep(self.registry.remember_reference, found.mean.tolist(), found.spread)
-                self.events.write("reference", spread=found.spread)
-        self.ratio = self.drift.ratio(self._condition(state.active))
-        if self.ratio is not None:
-            self.metrics.drift.set(self.ratio)
+        (self.probation or self.stream.window).add(self.stream.add(stats))
+        if (found := self.stream.first_condition(stats)) is not None:
+            self._keep(self.registry.remember_reference, found.mean.tolist(), found.spread)
+            self.events.write("reference", spread=found.spread)
+        if (ratio := self.stream.measure()) is not None:
+            self.metrics.drift.set(ratio)
 
     def _on_swapped(self, event: Message) -> None:
         """The runtime serves it; now the truth, then the books."""
@@ -156,10 +128,9 @@ class Lifecycle:
             return
         if name != self.registry.state.active:
             self._keep(self.registry.activate, name)
-        before, self.ratio = self.window.mean(), None
-        self.window.clear()
-        unproven = name not in self.registry.state.good
+        unproven, before = name not in self.registry.state.good, self.stream.window.mean()
         self.probation = Probation(self.config.probation, before) if unproven else None
+        self.stream.swapped()
         self.metrics.serving(name)
         self.metrics.swaps.labels("done").inc()
         self.metrics.gap.observe(event["gap_ms"] / 1000)
@@ -191,7 +162,8 @@ class Lifecycle:
         """A full or broken disk stops adapting, never serving; told once, tried again later."""
         if message != self.trouble:
             self.events.write("trouble", message=message)
-        self.trouble, self._round_ended = message, time.monotonic()
+        self.trouble = message
+        self.rounds.pause()
 
     def _on_crash(self) -> None:
         """An adapter on probation is blamed for it; the last good one starts the next process."""
@@ -201,48 +173,9 @@ class Lifecycle:
         if self.probation is not None:
             self._condemn(active, "crash of the runtime during probation")
             self.probation = None
-        self.last, self._since_frame, self._admitted_at_round = {}, 0, 0  # it counts from 0 again
+        self.stream.last, self._since_frame = {}, 0
+        self.rounds.serving_restarted()
         self.serving.start(self.first_adapter())
-
-    # ---- rounds
-
-    def start_round(
-        self, reason: str, mode: Literal["train", "validate"] = "train", adapter: Path | None = None
-    ) -> None:
-        """Begin a round on the accepted adapter, or judge a given one ("validate")."""
-        if gone := self.registry.prune():
-            self.events.write("forgotten", ids=gone)
-        self.round = RoundProcess(self.config, self.registry, reason, mode, adapter)
-        self._admitted_at_round = self._admitted
-        self.events.write(
-            "round_started", id=self.round.id, parent=self.round.parent, reason=reason, mode=mode
-        )
-
-    def _adapt_if_needed(self) -> None:
-        situation = Situation(
-            self.busy, self.ratio, time.monotonic() - self._round_ended,
-            self.last.get("buffer", {}).get("entries", 0),
-            self._admitted - self._admitted_at_round,
-        )  # fmt: skip
-        if (reason := why_now(situation, self.config)) is not None:
-            self.start_round(reason)
-
-    @property
-    def _admitted(self) -> int:
-        return int(self.last.get("buffer", {}).get("admitted", 0))
-
-    def _watch_round(self) -> None:
-        if self.round is None or (outcome := self.round.poll()) is None:
-            return
-        ended, self.round = self.round, None
-        self._round_ended = time.monotonic()
-        self.metrics.rounds.labels(outcome.verdict).inc()
-        self.metrics.round_seconds.observe(outcome.seconds)
-        if outcome.candidate is not None:
-            self.registry.adopt(ended.id, outcome.candidate)
-        self.events.write("round_ended", id=ended.id, parent=ended.parent, **_story(outcome))
-        if outcome.candidate is not None:
-            self._swap(ended.id, "accepted")
 
     # ---- swaps, probation, ways back
 
@@ -273,7 +206,7 @@ class Lifecycle:
         self.probation = None
         self._condemn(active, reason)
         self._keep(self.registry.forget_after, target)
-        self.close()
+        self.rounds.cancel()
         self.events.write("rolled_back", id=active, to=target, reason=reason)
         self._swap(target, "rollback")
 
@@ -284,7 +217,7 @@ class Lifecycle:
 
     def force(self, name: str, folder: Path) -> None:
         """Take a bundle in past the gate; probation is what is left to stop it."""
-        self.close()
+        self.rounds.cancel()
         self.registry.adopt(name, folder)
         self.events.write("forced", id=name)
         self._swap(name, "forced")
@@ -292,61 +225,10 @@ class Lifecycle:
     def _recall(self) -> bool:
         """Swap back to a good adapter whose condition fits clearly better; no round is needed,
         and one that is running for the condition left behind has become pointless."""
-        state = self.registry.state
-        others = {name: self._condition(name) for name in state.good if name != state.active}
-        name = self.drift.nearer(self.ratio, others) if self.ratio is not None else None
-        if name is None:
+        if (name := self.stream.better()) is None:
             return False
-        self.close()
-        self.events.write("recalled", id=name, instead_of=state.active, drift=self.ratio)
+        self.rounds.cancel()
+        active = self.registry.state.active
+        self.events.write("recalled", id=name, instead_of=active, drift=self.stream.ratio)
         self._swap(name, "recall")
         return True
-
-    def _condition(self, name: str) -> Condition | None:
-        if name not in self._conditions:
-            found = Condition.of(self.registry.condition(name))
-            if found is None:
-                return None
-            self._conditions[name] = found
-        return self._conditions[name]
-
-    def _obey(self, command: Message) -> None:
-        """Manual commands of `acclimate adapters`."""
-        try:
-            if command.get("do") == "rollback":
-                self._manual_rollback(command.get("to"))
-            elif command.get("do") == "quarantine":
-                self._manual_quarantine(str(command["id"]))
-            else:
-                raise SwapRefused("there is no such command")
-        except (SwapRefused, KeyError) as error:
-            self.events.write("command_refused", command=command, reason=str(error))
-
-    def _manual_rollback(self, to: str | None) -> None:
-        target = to or self.registry.way_back()
-        if target == self.registry.state.active:
-            raise SwapRefused(f"{target} is what serves already")
-        if not self.registry.may_serve(target):
-            raise SwapRefused(f"there is no adapter {target} that may serve")
-        self.roll_back("manual", target)
-
-    def _manual_quarantine(self, name: str) -> None:
-        if self.registry.manifest(name) is None:
-            raise SwapRefused(f"there is no adapter {name}")
-        if name == self.registry.state.active != BASE:
-            self.roll_back("manual")
-        else:
-            self.registry.quarantine(name, "manual")
-            self.events.write("quarantined", id=name, reason="manual")
-
-
-def _array(values: list[float]) -> NDArray[np.float64]:
-    return np.asarray(values, float)
-
-
-def _story(outcome: Outcome) -> Message:
-    """An Outcome as event details."""
-    return {
-        "verdict": outcome.verdict, "reasons": list(outcome.reasons),
-        "seconds": round(outcome.seconds, 2), "numbers": outcome.numbers,
-    }  # fmt: skip

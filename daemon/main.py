@@ -110,7 +110,7 @@ def run(
                 hook(life)
                 time.sleep(TICK)
         finally:
-            life.close()
+            life.rounds.cancel()
             serving.stop()
             window.close()
             life.listen()

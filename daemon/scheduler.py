@@ -1,17 +1,25 @@
-"""Why now? The one place that decides to start a round."""
+"""Why now? The one place that decides to start a round, and keeps the one that runs."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 from acclimate.configs.schema import Config
+from acclimate.daemon.events import EventLog
+from acclimate.daemon.metrics import Metrics
+from acclimate.daemon.registry import Registry
+from acclimate.daemon.rounds import Outcome, RoundProcess
+from acclimate.daemon.stream import Stream
 
 NEW_FRAMES = 6
 
 
 @dataclass(frozen=True)
 class Situation:
-    """`busy`: a round, a swap or a probation is under way; `drift` None while it is unknown;
+    """`busy`: a round is under way; `drift` None while it is unknown;
     `since_round` in seconds; `new_frames` admitted to the buffer since the last round began."""
 
     busy: bool
@@ -31,3 +39,75 @@ def why_now(now: Situation, config: Config) -> str | None:
     if now.new_frames < NEW_FRAMES:
         return None
     return f"drift {now.drift:.1f} is above {limit:g}"
+
+
+class Rounds:
+    """One at a time; `now` is the one that runs."""
+
+    def __init__(
+        self, config: Config, registry: Registry, stream: Stream, events: EventLog,
+        metrics: Metrics,
+    ) -> None:  # fmt: skip
+        self.now: RoundProcess | None = None
+        self._config, self._registry, self._stream = config, registry, stream
+        self._events, self._metrics = events, metrics
+        self._ended = -float("inf")
+        self._admitted = 0  # to the buffer, when the last one began
+
+    def start_if_needed(self) -> None:
+        """Begin one if there is a reason; not to be asked during a swap or a probation."""
+        buffer = self._stream.last.get("buffer", {})
+        situation = Situation(
+            self.now is not None, self._stream.ratio, time.monotonic() - self._ended,
+            buffer.get("entries", 0), buffer.get("admitted", 0) - self._admitted,
+        )  # fmt: skip
+        if (reason := why_now(situation, self._config)) is not None:
+            self.start(reason)
+
+    def start(
+        self, reason: str, mode: Literal["train", "validate"] = "train", adapter: Path | None = None
+    ) -> None:
+        """Begin a round on the accepted adapter, or judge a given one ("validate")."""
+        if gone := self._registry.prune():
+            self._events.write("forgotten", ids=gone)
+        self.now = RoundProcess(self._config, self._registry, reason, mode, adapter)
+        self._admitted = self._stream.last.get("buffer", {}).get("admitted", 0)
+        self._events.write(
+            "round_started", id=self.now.id, parent=self.now.parent, reason=reason, mode=mode
+        )
+
+    def watch(self) -> str | None:
+        """The candidate of a round that has just ended, taken into the registry."""
+        if self.now is None or (outcome := self.now.poll()) is None:
+            return None
+        ended, self.now = self.now, None
+        self.pause()
+        self._metrics.rounds.labels(outcome.verdict).inc()
+        self._metrics.round_seconds.observe(outcome.seconds)
+        if outcome.candidate is not None:
+            self._registry.adopt(ended.id, outcome.candidate)
+        self._events.write("round_ended", id=ended.id, parent=ended.parent, **_story(outcome))
+        return ended.id if outcome.candidate is not None else None
+
+    def cancel(self) -> None:
+        """End the one that runs; its candidate must not be born."""
+        if self.now is not None:
+            self.now.child.kill()
+            self._events.write("round_cancelled", id=self.now.id)
+            self.now = None
+
+    def pause(self) -> None:
+        """The cool-down begins."""
+        self._ended = time.monotonic()
+
+    def serving_restarted(self) -> None:
+        """It counts what it admits to the buffer from 0 again."""
+        self._admitted = 0
+
+
+def _story(outcome: Outcome) -> dict[str, Any]:
+    """An Outcome as event details."""
+    return {
+        "verdict": outcome.verdict, "reasons": list(outcome.reasons),
+        "seconds": round(outcome.seconds, 2), "numbers": outcome.numbers,
+    }  # fmt: skip

@@ -18,11 +18,11 @@ Status = dict[str, Any]
 
 def snapshot(life: Lifecycle) -> Status:
     """The running daemon as JSON-ready values; read by /status and at the end of a run."""
-    state, last, ledger = life.registry.state, life.last, life.serving.ledger
+    state, last, ledger = life.registry.state, life.stream.last, life.serving.ledger
     return {
         "active": state.active,
         "doing": doing(life),
-        "drift": None if life.ratio is None else round(life.ratio, 3),
+        "drift": None if (ratio := life.stream.ratio) is None else round(ratio, 3),
         "confidence": last.get("confidence", [None])[0],
         "source": last.get("source", "connecting"),
         "video_time": last.get("video_time"),
@@ -37,7 +37,10 @@ def snapshot(life: Lifecycle) -> Status:
 
 def doing(life: Lifecycle) -> str:
     """What is under way, in words."""
-    now, swapping = life.round, life.swapping  # once: the daemon's thread goes on changing them
+    now, swapping = (
+        life.rounds.now,
+        life.swapping,
+    )  # once: the daemon's thread goes on changing them
     if now is not None:
         return f"round {now.id}: step {now.step} of {now.settings.steps}"
     if swapping is not None:

@@ -14,6 +14,7 @@ import pytest
 from acclimate.configs.schema import Config, parse_config
 from acclimate.daemon import lifecycle as module
 from acclimate.daemon import registry as registry_module
+from acclimate.daemon import scheduler as scheduler_module
 from acclimate.daemon.events import EventLog
 from acclimate.daemon.lifecycle import Lifecycle
 from acclimate.daemon.metrics import Metrics
@@ -175,12 +176,12 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
                 return one.outcome
             folder = bundle(tmp_path / "candidates" / self.id, self.id, self.sequence)
             manifest = json.loads((folder / "manifest.json").read_text())
-            place = [one.life.drift._average[0], 0.0]  # type: ignore[index]
+            place = [one.life.stream._drift._average[0], 0.0]  # type: ignore[index]
             manifest["condition"] = {"mean": place, "spread": 0.5}
             (folder / "manifest.json").write_text(json.dumps(manifest))
             return Outcome("accepted", (), 1.0, {"agreement": 1.0}, folder)
 
-    monkeypatch.setattr(module, "RoundProcess", FakeRound)
+    monkeypatch.setattr(scheduler_module, "RoundProcess", FakeRound)
     one.open()
     yield one
     assert all(sentence(event) for event in one.log.events)
@@ -477,9 +478,9 @@ def test_leftovers_are_swept_at_the_start(house: House) -> None:
 def test_closing_cancels_a_round(house: House) -> None:
     house.drive(DAY)
     house.drive(DUSK)
-    assert house.life.round is not None
-    house.life.close()
-    house.life.close()
+    assert house.life.rounds.now is not None
+    house.life.rounds.cancel()
+    house.life.rounds.cancel()
     assert (house.killed, house.kinds[-1]) == (["a0001"], "round_cancelled")
 
 
@@ -512,9 +513,9 @@ def test_the_night_adapter_is_recalled_when_the_night_returns(house: House) -> N
 def test_a_recall_ends_a_round_that_has_become_pointless(house: House) -> None:
     house.settle()
     house.drive(NIGHT)
-    assert house.life.round is not None
+    assert house.life.rounds.now is not None
     house.drive(DAY)
-    assert (house.state.active, house.life.round) == ("base", None)
+    assert (house.state.active, house.life.rounds.now) == ("base", None)
     assert len(house.killed) == 1
 
 
@@ -563,9 +564,9 @@ def test_quarantine_of_another_adapter_only_notes_it(house: House) -> None:
 def test_a_rollback_ends_a_running_round(house: House) -> None:
     house.settle()
     house.drive(NIGHT)
-    assert house.life.round is not None
+    assert house.life.rounds.now is not None
     house.command(do="rollback", to="base")
-    assert (house.life.round, len(house.killed)) == (None, 1)
+    assert (house.life.rounds.now, len(house.killed)) == (None, 1)
 
 
 def test_two_hasty_commands_do_not_get_into_each_others_way(house: House, tmp_path: Path) -> None:
@@ -620,7 +621,7 @@ def test_on_a_full_disk_no_round_starts(house: House, full_disk: Callable[[bool]
     full_disk(True)
     house.drive(DUSK)
     assert house.kinds == ["reference", "trouble"]
-    assert house.life.round is None
+    assert house.life.rounds.now is None
     assert "No space left" in snapshot(house.life)["trouble"]
     full_disk(False)
     house.drive(DUSK)
@@ -633,7 +634,7 @@ def test_on_a_full_disk_the_first_condition_is_still_measured(
 ) -> None:
     full_disk(True)
     house.drive(DAY)
-    assert house.life.ratio is not None
+    assert house.life.stream.ratio is not None
     assert house.kinds.count("trouble") == 1
     full_disk(False)
     house.ticks()

@@ -76,7 +76,7 @@ def test_it_can_be_asked_while_it_runs_and_told_to_stop(state: Path, play: Play)
     stop, seen = threading.Event(), {}
 
     def hook(life: Lifecycle) -> None:
-        if not life.last:
+        if not life.stream.last:
             return
         note = json.loads((state / "daemon.json").read_text())
         for path in ("status", "metrics"):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from acclimate.daemon import lifecycle, main, serving
+from acclimate import daemon
 from acclimate.daemon.http import Window
 from acclimate.daemon.registry import Registry
 from acclimate.daemon.status import (
@@ -28,9 +28,11 @@ LEDGER = {"captured": 5, "served": 3, "dropped": {"superseded": 2}, "balanced": 
 
 def life(tmp_path: Path, **changes: Any) -> Any:
     """A lifecycle as far as the status looks at it."""
+    stream = {key: changes.pop(key, default) for key, default in (("last", {}), ("ratio", None))}
     return SimpleNamespace(**{
-        "registry": Registry(tmp_path), "last": {}, "ratio": None, "trouble": None, "round": None,
-        "swapping": None, "probation": None, "serving": SimpleNamespace(ledger=LEDGER), **changes,
+        "registry": Registry(tmp_path), "stream": SimpleNamespace(**stream), "trouble": None,
+        "rounds": SimpleNamespace(now=changes.pop("round", None)), "swapping": None,
+        "probation": None, "serving": SimpleNamespace(ledger=LEDGER), **changes,
     })  # fmt: skip
 
 
@@ -115,7 +117,7 @@ def test_events_are_sentences() -> None:
 
 
 def test_every_event_has_a_sentence() -> None:
-    sources = [Path(str(module.__file__)).read_text() for module in (lifecycle, main, serving)]
+    sources = [path.read_text() for path in Path(daemon.__path__[0]).glob("*.py")]
     written = set(re.findall(r'events\.write\(\s*"(\w+)"', "".join(sources)))
     assert len(written) > 12
     assert written == _SENTENCES.keys()
