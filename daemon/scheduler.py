@@ -19,8 +19,8 @@ NEW_FRAMES = 6
 
 @dataclass(frozen=True)
 class Situation:
-    """`busy`: a round is under way; `drift` None while it is unknown;
-    `since_round` in seconds; `new_frames` admitted to the buffer since the last round began."""
+    """`busy`: a round is under way; `drift` None while it is unknown; `since_round` in seconds;
+    `new_frames` admitted to the buffer since the last round began."""
 
     busy: bool
     drift: float | None

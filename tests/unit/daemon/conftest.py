@@ -1,0 +1,202 @@
+"""A lifecycle whose serving process and rounds are scripted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from acclimate.configs.schema import Config, parse_config
+from acclimate.daemon import registry as registry_module
+from acclimate.daemon import scheduler as scheduler_module
+from acclimate.daemon.events import EventLog
+from acclimate.daemon.lifecycle import Lifecycle
+from acclimate.daemon.metrics import Metrics
+from acclimate.daemon.registry import Registry, State
+from acclimate.daemon.rounds import Outcome
+from acclimate.daemon.status import sentence, snapshot
+from acclimate.errors import EngineError
+from tests.unit.daemon.test_metrics import values
+from tests.unit.daemon.test_registry import bundle
+
+CONFIG = parse_config({
+    "drift": {"threshold": 1.0, "reference_frames": 8, "smoothing_frames": 1},
+    "adapt": {"cooldown_s": 0, "min_frames": 2},
+    "probation": {"frames": 20, "before_frames": 20, "min_frames": 5},
+})  # fmt: skip
+DAY, DUSK, NIGHT = 0.0, 5.0, 12.0
+
+
+class FakeServing:
+    """Answers every swap; `refuse` names what it will not take, `deaf` answers nothing."""
+
+    def __init__(self) -> None:
+        self.said: list[dict[str, Any]] = []
+        self.started: list[str] = []
+        self.refuse: set[str] = set()
+        self.deaf = self.dead = self.ended = False
+        self.budget = 5
+        self.active, self.frame, self.admitted = "base", 0, 0
+        self.exit_code: int | None = None
+        self.ledger: dict[str, Any] = {"captured": 0, "served": 0, "dropped": {}, "balanced": True}
+
+    def start(self, adapter: str) -> None:
+        if len(self.started) >= self.budget:
+            raise EngineError("the runtime died too often")
+        self.started.append(adapter)
+        self.active, self.dead, self.frame, self.admitted = adapter, False, 0, 0
+        self.said.append({"event": "ready", "active": adapter, "provider": "cpu"})
+
+    def crash(self, *last_words: dict[str, Any]) -> None:
+        self.said += last_words
+        self.dead, self.exit_code = True, -9
+
+    def events(self) -> list[dict[str, Any]]:
+        said, self.said = self.said, []
+        return said
+
+    def died(self) -> bool:
+        return self.dead
+
+    def send(self, message: dict[str, Any]) -> None:
+        name = message["id"]
+        if name in self.refuse:
+            self.said.append({"event": "refused", "id": name, "reason": "probe labels differ"})
+        elif not self.deaf:
+            self.take_up(name)
+
+    def take_up(self, name: str) -> None:
+        """The swap happens."""
+        self.said.append({
+            "event": "swapped", "id": name, "from": self.active, "frame": self.frame,
+            "gap_ms": 0.1, "load_ms": 5.0,
+        })  # fmt: skip
+        self.active = name
+
+    def stream(
+        self, place: float, confidence: float = 0.9, share: float = 0.5, times: int = 6
+    ) -> None:
+        """Intervals of ten frames at a place in embedding space."""
+        for i in range(times):
+            self.frame += 10
+            self.admitted += 10
+            self.said.append({
+                "event": "stats", "frames": 10, "latency_ms": [5.0] * 10, "video_time": 0.0,
+                "confidence": [confidence, 0.5, 0.1], "histogram": [share, 1 - share],
+                "embedding": [place + 0.1 * (i % 2), 0.0], "active": self.active, "source": "live",
+                "buffer": {"entries": 50, "bytes": 1, "admitted": self.admitted}, "trouble": None,
+            })  # fmt: skip
+
+
+@dataclass
+class House:
+    """A lifecycle, its serving process, and a hand on the next round's outcome."""
+
+    folder: Path
+    serving: FakeServing = field(default_factory=FakeServing)
+    outcome: Outcome | str | None = None
+    parents: list[str] = field(default_factory=list)
+    killed: list[str] = field(default_factory=list)
+    life: Lifecycle = field(init=False)
+    log: EventLog = field(init=False)
+
+    def open(self) -> None:
+        """Begin as the daemon does; again after a power cut."""
+        self.log = EventLog(self.folder / "events.jsonl", lambda _: None)
+        serving: Any = self.serving
+        self.life = Lifecycle(CONFIG, self.folder, serving, self.log, Metrics())
+
+    @property
+    def state(self) -> State:
+        return self.life.registry.state
+
+    @property
+    def kinds(self) -> list[str]:
+        return [event["event"] for event in self.log.events]
+
+    def last(self, kind: str) -> dict[str, Any]:
+        return [event for event in self.log.events if event["event"] == kind][-1]
+
+    def ticks(self, count: int = 4) -> None:
+        assert all(self.life.tick() for _ in range(count))
+
+    def drive(self, place: float, **signals: Any) -> None:
+        """Frames from a place, and time to think about them."""
+        self.serving.stream(place, **signals)
+        self.ticks()
+
+    def adapt(self, place: float = DUSK) -> str:
+        """Drive there from the day and have a candidate swapped in; it is on probation."""
+        self.drive(DAY)
+        self.serving.stream(place)
+        self.outcome = "accepted"
+        self.ticks(2)
+        self.outcome = None
+        self.ticks()
+        assert self.state.active != "base"
+        return self.state.active
+
+    def settle(self, place: float = DUSK) -> str:
+        """The same, and it passed."""
+        name = self.adapt(place)
+        self.drive(place)
+        assert name in self.state.good
+        return name
+
+    def command(self, **command: str) -> None:
+        self.life.inbox.put(command)
+        self.ticks()
+
+    def metric(self, name: str, label: str = "") -> float:
+        return values(self.life.metrics).get((name, label), 0.0)
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    state = tmp_path / "state"
+    bundle(state / "adapters", "base", 0)
+    one = House(state)
+
+    class FakeRound:
+        def __init__(self, config: Config, registry: Registry, reason: str, *_: object) -> None:
+            self.sequence, self.id = registry.next_name()
+            self.parent, self.reason = registry.state.active, reason
+            self.settings, self.step = config.adapt, 0
+            self.child = SimpleNamespace(kill=lambda: one.killed.append(self.id))
+            one.parents.append(self.parent)
+
+        def poll(self) -> Outcome | None:
+            if not isinstance(one.outcome, str):
+                return one.outcome
+            folder = bundle(tmp_path / "candidates" / self.id, self.id, self.sequence)
+            manifest = json.loads((folder / "manifest.json").read_text())
+            place = [one.life.stream._drift._average[0], 0.0]  # type: ignore[index]
+            manifest["condition"] = {"mean": place, "spread": 0.5}
+            (folder / "manifest.json").write_text(json.dumps(manifest))
+            return Outcome("accepted", (), 1.0, {"agreement": 1.0}, folder)
+
+    monkeypatch.setattr(scheduler_module, "RoundProcess", FakeRound)
+    one.open()
+    yield one
+    assert all(sentence(event) for event in one.log.events)
+    json.dumps(snapshot(one.life))
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], None]]:
+    """Fill the disk with True, make room with False; `state.json` is what cannot be written."""
+    write = registry_module.write_atomic
+    full = [False]
+
+    def write_if_room(path: Path, content: bytes) -> None:
+        if full[0]:
+            raise OSError(28, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(registry_module, "write_atomic", write_if_room)
+    yield lambda now: full.__setitem__(0, now)
