@@ -178,7 +178,7 @@ def test_missing_weights_are_named(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_more_blocks_than_the_network_has_are_told(
     configure: Configure, run: Callable[[Config], int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(configure(blocks=4)) == 1
+    assert run(configure(blocks=4)) == 78
     assert "adapt.blocks: 4, but the image tower has 3" in capsys.readouterr().err
 
 
@@ -186,10 +186,10 @@ def test_a_resolved_configuration_that_is_torn_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "config.json"
-    for text in ('{"model": ', "[]"):
+    for text, code in (('{"model": ', 1), ("[]", 78)):
         path.write_text(text)
-        assert main(["--config", str(path), "--state", str(tmp_path / "state")]) == 1
-        assert capsys.readouterr().err.startswith("export failed: ")
+        assert main(["--config", str(path), "--state", str(tmp_path / "state")]) == code
+        assert capsys.readouterr().err.startswith(("export failed: ", "error: the configuration"))
     assert not (tmp_path / "state").exists()
 
 
