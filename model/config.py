@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from acclimate.errors import CheckpointError
+
+_LARGEST = 1_000_000
+_MAY_BE_ZERO = {"pad_len", "guidance_layers"}
+_ANY_LENGTH = {"guidance_layers", "resnet_blocks"}
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ class CATSegConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> CATSegConfig:
-        """Read `to_dict`'s form; raises CheckpointError on unknown keys."""
+        """Read `to_dict`'s form; raises CheckpointError on unknown keys and impossible sizes."""
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise CheckpointError(
@@ -71,7 +76,67 @@ class CATSegConfig:
         ready: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
         }
-        return cls(**ready)
+        problems = _wrong_kinds(ready) or _impossible(config := cls(**ready))
+        if problems:
+            raise CheckpointError("no network has these sizes: " + "; ".join(problems))
+        return config
+
+
+def _wrong_kinds(values: dict[str, Any]) -> list[str]:
+    """Sizes that are no whole numbers in range, or not as many as there should be."""
+    variant = values.get("variant", "v2")
+    problems = [] if variant in ("v2", "v1") else [f"variant {variant!r} is not v2 or v1"]
+    for name, value in values.items():
+        usual = getattr(VITB_384, name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        if name == "variant":
+            continue
+        if isinstance(usual, tuple) != isinstance(value, tuple) or not all(
+            type(number) is int for number in numbers
+        ):
+            problems.append(f"{name} {value!r} should be like {usual!r}")
+        elif name not in _ANY_LENGTH and isinstance(usual, tuple) and len(numbers) != len(usual):
+            problems.append(f"{name} {value!r} should be {len(usual)} numbers")
+        elif not all(name in _MAY_BE_ZERO or number > 0 for number in numbers):
+            problems.append(f"{name} {value!r} must be greater than 0")
+        elif not all(0 <= number <= _LARGEST for number in numbers):
+            problems.append(f"{name} {value!r} is out of range")
+    return problems
+
+
+def _impossible(c: CATSegConfig) -> list[str]:
+    """What the sizes say about each other; each alone is sound."""
+    return [problem for bad, problem in (*_divisions(c), *_orders(c)) if bad]
+
+
+def _divisions(c: CATSegConfig) -> Iterator[tuple[bool, str]]:
+    for whole, part in (
+        ("image_size", "patch_size"), ("vision_width", "vision_heads"),
+        ("text_width", "text_heads"), ("hidden_dim", "num_heads"),
+    ):  # fmt: skip
+        size, by = getattr(c, whole), getattr(c, part)
+        numbers = size if isinstance(size, tuple) else (size,)
+        yield any(n % by for n in numbers), f"{whole} {size!r} is not a multiple of {part} {by}"
+    window, dims = c.window_size, c.decoder_dims
+    yield any(n % window for n in c.grid), f"window_size {window} does not divide grid {c.grid}"
+    yield any(n % 16 for n in dims), f"decoder_dims {dims} are not multiples of 16"
+
+
+def _orders(c: CATSegConfig) -> Iterator[tuple[bool, str]]:
+    guides = c.decoder_guidance_proj_dims
+    for room, guide in zip((c.hidden_dim, c.decoder_dims[0]), guides, strict=True):
+        yield guide >= room, f"decoder_guidance_proj_dims: {guide} must be below {room}"
+    small = any(pool > n for pool, n in zip(c.pooling_size, c.grid, strict=True))
+    yield small, f"pooling_size {c.pooling_size} is larger than the grid {c.grid}"
+    if c.variant == "v2":
+        blocks = c.guidance_layers
+        sound = len(blocks) == 2 and blocks[0] < blocks[1] < c.vision_layers - 1
+        yield not sound, f"guidance_layers {blocks} are not two that rise, before the last block"
+    else:
+        width, dims = c.resnet_width, c.decoder_guidance_dims
+        yield len(c.resnet_blocks) != 3, f"resnet_blocks {c.resnet_blocks} are not three stages"
+        yield dims != (8 * width, 4 * width), f"decoder_guidance_dims {dims} are not the ResNet's"
+        yield c.patch_size != 16, f"patch_size {c.patch_size} is not the ResNet's stride, 16"
 
 
 VITB_384 = CATSegConfig()

@@ -1,26 +1,32 @@
-"""A network ready to use, by name: the embedded default or a weights file with its config."""
+"""A network ready to use, by name: the embedded default, a published file or one of yours."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
+from acclimate.configs.published import locate
 from acclimate.errors import CheckpointError
 from acclimate.model.catseg import CATSeg
-from acclimate.model.checkpoint import load_official, read_weights
+from acclimate.model.checkpoint import load_official
 from acclimate.model.config import CATSegConfig
-from acclimate.model.v1 import CATSegV1
+from acclimate.model.files import read_weights
+from acclimate.model.shapes import build, identify, infer
+from acclimate.model.templates import IMAGENET_SELECT_CLIP, SINGLE
+
+__all__ = ["DEFAULT", "BaseModel", "build", "load_base"]
 
 DEFAULT = Path(__file__).parent / "default"
-
-
-def build(config: CATSegConfig) -> CATSeg:
-    """An untrained network of the variant that `config` names."""
-    return CATSegV1(config) if config.variant == "v1" else CATSeg(config)
+_OFFICIAL = {"v2": SINGLE, "v1": IMAGENET_SELECT_CLIP}
+_STRANGERS = 67  # rows of a compact token table beside its known words, see text.compact
+_NO_BASE = {
+    "clip": "this holds CLIP's towers alone; a base has CAT-Seg's aggregator and decoder too",
+    "unknown": "no tensor in it has a name of CAT-Seg; see `acclimate weights inspect`",
+}
 
 
 @dataclass(frozen=True)
@@ -32,28 +38,68 @@ class BaseModel:
     """
 
     network: CATSeg
-    template: str
+    templates: tuple[str, ...]
     known: Tensor | None
     digest: str
 
+    @property
+    def template(self) -> str:
+        """The template of a network that takes one, as v2 does."""
+        return self.templates[0]
 
-def load_base(weights: Path | None = None) -> BaseModel:
-    """Load the embedded default, or `weights` (safetensors, config.json beside it).
 
-    Raises CheckpointError naming the file and what is wrong with it.
+def load_base(weights: Path | str | None = None) -> BaseModel:
+    """Load the embedded default, a published file by its name, or a weights file.
+
+    A config.json beside the file tells its shape; official files need none. Raises
+    CheckpointError naming the file and what is wrong with it.
     """
-    path = weights or DEFAULT / "weights.safetensors"
-    config_path = path.with_name("config.json")
-    try:
-        config = json.loads(config_path.read_text())
-        shape, template = CATSegConfig.from_dict(config["network"]), str(config["template"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"cannot read {config_path}: {error!r}; it must lie beside the weights"
-        ) from error
+    path, digest = locate(weights or DEFAULT / "weights.safetensors")
     state = read_weights(path)
     known = state.pop("known_tokens", None)
-    network = build(shape)
-    load_official(network, state)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return BaseModel(network.eval().requires_grad_(False), template, known, digest)
+    try:
+        shape, templates = describe(path.with_name("config.json"), state)
+        _check_known(known, shape)
+        network = build(shape)
+        load_official(network, state)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return BaseModel(network.eval().requires_grad_(False), templates, known, digest)
+
+
+def describe(config: Path, state: dict[str, Tensor]) -> tuple[CATSegConfig, tuple[str, ...]]:
+    """Sizes and templates, from the file `config` or else from official tensors.
+
+    `config` is {"network": sizes, "template": a sentence or a list of them}. Raises
+    CheckpointError that names it if it is wrong.
+    """
+    if not config.exists():
+        kind = identify(state)
+        if kind == "clip" or kind == "unknown":
+            raise CheckpointError(_NO_BASE[kind])
+        return infer(state, kind), _OFFICIAL[kind]
+    try:
+        stored = json.loads(config.read_text())
+        told = stored["template"]
+        templates = tuple(map(str, told)) if isinstance(told, list) else (str(told),)
+        return CATSegConfig.from_dict(dict(stored["network"])), templates
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"cannot read {config}: {error!r}; it must describe the weights beside it"
+        ) from error
+    except CheckpointError as error:
+        raise CheckpointError(f"{config}: {error}") from error
+
+
+def _check_known(known: Tensor | None, shape: CATSegConfig) -> None:
+    if known is None:
+        return
+    if known.dtype != torch.int64 or known.dim() != 1:
+        raise CheckpointError(f"known_tokens: {known.dtype} {tuple(known.shape)}, not int64 (V,)")
+    if not bool((known[1:] > known[:-1]).all()):
+        raise CheckpointError("known_tokens: token ids must rise, or words are looked up wrongly")
+    if len(known) + _STRANGERS != shape.vocab_size:
+        raise CheckpointError(
+            f"known_tokens: {len(known)} ids need a token table of {len(known) + _STRANGERS} rows, "
+            f"this one has {shape.vocab_size}"
+        )

@@ -6,11 +6,14 @@ Sources: KU-CVLAB/CAT-Seg @6d3a188 (v2, detectron2), Sisso16/VocAlign @4f2ed57 (
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
 from acclimate.model.catseg import CATSeg
+
+Layout = dict[str, list[str]]
 
 _TOWERS = (
     ("clip.text.resblocks.", "transformer.resblocks."),
@@ -48,10 +51,21 @@ _V1_PARTS = (
 _CLIP_PROJECTION = re.compile(r"^(clip\..*\.attn\.)([qkv])_proj\.(weight|bias)$")
 
 
-def layout(network: CATSeg) -> dict[str, list[str]]:
+def layout(network: CATSeg) -> Layout:
     """Official key -> the network's own tensors that it holds, one below the other."""
-    variant, table = network.config.variant, dict[str, list[str]]()
-    for key in network.state_dict():
+    return _table(network.state_dict(), network.config.variant)
+
+
+def clip_layout(network: CATSeg) -> Layout:
+    """The same for the two towers alone, in the names of OpenAI's and open_clip's files."""
+    towers = (key for key in network.state_dict() if key.startswith("clip."))
+    inside = f"{_V1}clip_model."  # v1 keeps CLIP as it was published, projections packed
+    return {key.removeprefix(inside): names for key, names in _table(towers, "v1").items()}
+
+
+def _table(keys: Iterable[str], variant: str) -> Layout:
+    table: Layout = {}
+    for key in keys:
         packed = _CLIP_PROJECTION.match(key)
         if packed and (packed[3] == "bias" or variant == "v1"):
             stem, name = packed[1], f"in_proj_{packed[3]}"
@@ -59,7 +73,7 @@ def layout(network: CATSeg) -> dict[str, list[str]]:
             stem, name = packed[1], f"{packed[2]}_proj_weight"
         else:
             stem, name = key, ""
-        table.setdefault(_theirs(stem, variant) + name, []).append(key)
+        table.setdefault(official_name(stem, variant) + name, []).append(key)
     return table
 
 
@@ -85,7 +99,8 @@ def relative_positions(size: int) -> Tensor:
     return down * (2 * size - 1) + right
 
 
-def _theirs(key: str, variant: str) -> str:
+def official_name(key: str, variant: str) -> str:
+    """Our name of a tensor (not of a packed one) -> the published one."""
     for ours, theirs in _PREFIXES[variant]:
         if key.startswith(ours):
             key = theirs + key.removeprefix(ours)

@@ -15,8 +15,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from acclimate.model.catseg import cost_volume
-from acclimate.model.checkpoint import load_official, read_weights, to_official
+from acclimate.model.checkpoint import load_official, to_official
 from acclimate.model.config import CATSegConfig
+from acclimate.model.files import read_weights
 from acclimate.model.inference import label_map, predict
 from acclimate.model.text import tokenize
 from acclimate.model.v1 import CATSegV1

@@ -15,8 +15,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from acclimate.model.catseg import CATSeg, cost_volume
-from acclimate.model.checkpoint import load_official, read_weights
+from acclimate.model.checkpoint import load_official
 from acclimate.model.config import CATSegConfig
+from acclimate.model.files import read_weights
 from acclimate.model.inference import label_map, predict, sliding_views
 from acclimate.model.text import tokenize
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from acclimate.errors import CheckpointError
-from acclimate.model.config import CATSegConfig
-from acclimate.model.load import DEFAULT, load_base
+from acclimate.model.checkpoint import save_official, to_clip, to_official
+from acclimate.model.config import V1_R101_VITB, VITB_384, CATSegConfig
+from acclimate.model.files import Format
+from acclimate.model.load import DEFAULT, build, load_base
 
 
 @pytest.fixture
@@ -89,26 +94,135 @@ def test_missing_weights_are_named(weights: Path) -> None:
         load_base(weights)
 
 
-@pytest.mark.xfail(reason="a misfit's CheckpointError does not name the file", strict=True)
 def test_weights_of_another_size_name_the_file(weights: Path) -> None:
     change_sizes(weights, vision_layers=7)
     with pytest.raises(CheckpointError, match=r"mine\.safetensors"):
         load_base(weights)
 
 
-@pytest.mark.xfail(reason="from_dict's CheckpointError does not name the file", strict=True)
 def test_unknown_sizes_name_the_file(weights: Path) -> None:
     change_sizes(weights, depth=3)
     with pytest.raises(CheckpointError, match=r"config\.json"):
         load_base(weights)
 
 
-@pytest.mark.xfail(
-    reason="sizes of the wrong kind escape as TypeError and ZeroDivisionError", strict=True,
-    raises=(TypeError, ZeroDivisionError),
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"vision_layers": "six"}, {"decoder_dims": [4, 4]}, {"window_size": 0},
+        {"vision_heads": 5}, {"guidance_layers": [3, 9]},
+    ],
 )  # fmt: skip
-@pytest.mark.parametrize("sizes", [{"vision_layers": "six"}, {"decoder_dims": [4, 4]}])
 def test_sizes_no_network_has_are_told(weights: Path, sizes: dict[str, object]) -> None:
     change_sizes(weights, **sizes)
-    with pytest.raises(CheckpointError):
+    with pytest.raises(CheckpointError, match=r"config\.json: no network has these sizes"):
         load_base(weights)
+
+
+def test_weights_that_are_not_numbers_are_named(weights: Path) -> None:
+    state = load_file(weights)
+    state["upsample1.bias"][3] = float("nan")
+    save_file(state, weights)
+    with pytest.raises(CheckpointError, match=r"mine\.safetensors.*\n.*upsample1\.bias: .*NaN"):
+        load_base(weights)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (lambda known: known.flip(0), "must rise"),
+        (lambda known: known[1:], "rows"),
+        (lambda known: known.float(), "int64"),
+        (lambda known: known[None], "int64"),
+    ],
+)
+def test_a_wrong_table_of_words_is_told(
+    weights: Path, words: Callable[[Tensor], Tensor], said: str
+) -> None:
+    state = load_file(weights)
+    state["known_tokens"] = words(state["known_tokens"]).contiguous()
+    save_file(state, weights)
+    with pytest.raises(CheckpointError, match=rf"mine\.safetensors.*known_tokens.*{said}"):
+        load_base(weights)
+
+
+# Official files need no config.json.
+
+OFFICIAL_V2 = replace(
+    VITB_384, vision_width=64, vision_heads=1, embed_dim=32, text_width=64, text_layers=1,
+    text_heads=1, vocab_size=90, hidden_dim=32, appearance_proj_dim=16, text_proj_dim=16,
+    decoder_dims=(32, 16), decoder_guidance_proj_dims=(16, 8), num_layers=1,
+)  # fmt: skip
+OFFICIAL_V1 = replace(
+    V1_R101_VITB, vision_width=64, vision_heads=1, vision_layers=2, embed_dim=32, text_width=64,
+    text_layers=1, text_heads=1, vocab_size=90, hidden_dim=32, appearance_proj_dim=16,
+    text_proj_dim=16, decoder_dims=(32, 16), decoder_guidance_proj_dims=(16, 8), num_layers=1,
+    resnet_blocks=(1, 1, 1), resnet_width=8, decoder_guidance_dims=(64, 32),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("config", "form"), [(OFFICIAL_V2, "detectron2"), (OFFICIAL_V1, "mmseg")])
+def test_an_official_file_is_a_base(tmp_path: Path, config: CATSegConfig, form: Format) -> None:
+    network = build(config)
+    save_official(network, tmp_path / "model_base.pth", form)
+    base = load_base(tmp_path / "model_base.pth")
+    assert base.network.config == config
+    assert base.known is None
+    assert base.digest == hashlib.sha256((tmp_path / "model_base.pth").read_bytes()).hexdigest()
+    ours, theirs = network.state_dict(), base.network.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_v2_as_released_has_one_template(tmp_path: Path) -> None:
+    save_official(build(OFFICIAL_V2), tmp_path / "w.pth", "detectron2")
+    assert load_base(tmp_path / "w.pth").template == "A photo of a {} in the scene"
+
+
+def test_v1_as_released_has_ten(tmp_path: Path) -> None:
+    save_official(build(OFFICIAL_V1), tmp_path / "w.pth", "mmseg")
+    base = load_base(tmp_path / "w.pth")
+    assert len(base.templates) == 10
+    assert base.templates[0] == "a cropped photo of a {}."
+    assert base.templates[-1] == "This is one masked {} in the scene"
+
+
+def test_a_config_may_list_templates(tmp_path: Path) -> None:
+    save_official(build(OFFICIAL_V2), tmp_path / "w.pth", "detectron2")
+    told = {"network": OFFICIAL_V2.to_dict(), "template": ["a {}", "the {}"]}
+    (tmp_path / "config.json").write_text(json.dumps(told))
+    assert load_base(tmp_path / "w.pth").templates == ("a {}", "the {}")
+
+
+def test_of_a_vocalign_file_the_student_is_the_base(tmp_path: Path) -> None:
+    state = to_official(build(OFFICIAL_V1))
+    both = {f"model.{name}": value for name, value in state.items()}
+    both |= {f"teacher.ema_model.{name}": value * 2 for name, value in state.items()}
+    torch.save({"meta": {}, "state_dict": both}, tmp_path / "iter_1000.pth")
+    loaded = to_official(load_base(tmp_path / "iter_1000.pth").network)
+    assert all(torch.equal(loaded[name], state[name]) for name in state)
+
+
+def test_towers_alone_are_no_base(tmp_path: Path) -> None:
+    torch.save(to_clip(build(OFFICIAL_V2)), tmp_path / "ViT.pt")
+    with pytest.raises(CheckpointError, match=r"ViT\.pt: .*CLIP's towers alone"):
+        load_base(tmp_path / "ViT.pt")
+
+
+def test_a_file_of_something_else_is_told(tmp_path: Path) -> None:
+    torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match=r"w\.pth: .*no tensor in it has a name of CAT-Seg"):
+        load_base(tmp_path / "w.pth")
+
+
+def test_a_published_name_is_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCLIMATE_WEIGHTS", str(tmp_path))
+    with pytest.raises(CheckpointError, match="acclimate weights pull catseg-vitb"):
+        load_base("catseg-vitb")
+    save_official(build(OFFICIAL_V2), tmp_path / "model_base.pth", "detectron2")
+    assert load_base("catseg-vitb").network.config == OFFICIAL_V2
+    assert load_base(Path("catseg-vitb")).network.config == OFFICIAL_V2
+
+
+def test_an_unknown_name_says_which_there_are() -> None:
+    with pytest.raises(CheckpointError, match=r"catseg-vitx.*catseg-vitb, catseg-vitl"):
+        load_base("catseg-vitx")
