@@ -31,6 +31,7 @@ from acclimate.model.config import CATSegConfig
 from acclimate.model.text import START, embed_strings, tokenize
 from acclimate.world import IGNORE, SOURCE_NAMES, Drive
 
+LOG_EVERY = 250
 TEMPLATE = "A photo of a {} in the scene"
 SYNONYMS: tuple[tuple[str, ...], ...] = (
     ("road", "street", "asphalt"), ("pavement", "footpath", "walkway"),
@@ -188,10 +189,10 @@ def train(training: Training, out: Path) -> None:
         optimiser.step()
         averaged.update_parameters(network)
         loss_sum += loss.item()
-        if (step + 1) % 250 == 0 or step + 1 == training.steps:
+        if (step + 1) % LOG_EVERY == 0 or step + 1 == training.steps:
             shown = cast("CATSeg", averaged.module)
             miou = day_miou(shown, known, range(500, 512))
-            row = {"step": step + 1, "loss": loss_sum / 250, "day_miou": miou}
+            row = {"step": step + 1, "loss": loss_sum / (step % LOG_EVERY + 1), "day_miou": miou}
             log.append(row | {"seconds": round(time.monotonic() - start)})
             loss_sum = 0.0
             print(json.dumps(log[-1]), flush=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from acclimate.model import pretrain
 from acclimate.model.load import DEFAULT, load_base
 from acclimate.model.pretrain import (
     SYNONYMS,
@@ -83,6 +86,23 @@ def test_the_rate_rises_then_falls_to_a_fiftieth() -> None:
     assert rates[550] == pytest.approx(0.51)
     assert rates[100:] == sorted(rates[100:], reverse=True)
     assert rates[-1] == pytest.approx(0.02, abs=1e-4)
+
+
+def test_a_row_of_the_log_has_the_mean_loss_of_its_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last row may cover fewer steps than the others."""
+
+    def step(network: torch.nn.Module, *_: object) -> torch.Tensor:
+        return 3 + 0 * sum(parameter.sum() for parameter in network.parameters())
+
+    monkeypatch.setattr(pretrain, "_step", step)
+    monkeypatch.setattr(pretrain, "batches", lambda _: itertools.repeat((None, None)))
+    monkeypatch.setattr(pretrain, "day_miou", lambda *_: 0.0)
+    monkeypatch.setattr(pretrain, "LOG_EVERY", 4)
+    pretrain.train(Training(steps=6), tmp_path)
+    record = json.loads((tmp_path / "train_log.json").read_text())
+    assert [(row["step"], row["loss"]) for row in record["log"]] == [(4, 3.0), (6, 3.0)]
 
 
 def test_the_shipped_weights_are_small_enough() -> None:
