@@ -21,6 +21,7 @@ from acclimate.daemon.main import check, only_one, prepare, run, with_source
 from acclimate.daemon.processes import command
 from acclimate.daemon.registry import Registry
 from acclimate.daemon.status import read_status, sentence, table
+from acclimate.daemon.weights import add_commands
 from acclimate.errors import AcclimateError, ConfigError, SwapRefused
 
 EX_CONFIG = 78
@@ -253,6 +254,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--json", action="store_true", help="for programs")
     one.set_defaults(job="evaluate")
 
+    add_commands(commands, add)
     one = add(commands, "check-config", check_action, [])
     one.add_argument("config", type=Path, metavar="FILE")
     return top

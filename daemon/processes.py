@@ -4,6 +4,7 @@ export    torch -> engine and base bundle; once per base model and resolution
 runtime   frames in, label maps out; the path that nothing may disturb
 adapt     one adaptation round; starts, leaves a candidate or nothing, and is gone
 offline   one-off jobs: segment a folder or film, evaluate against labels
+weights   one-off jobs: say what a weights file is, write it for other tools
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ PROCESSES = {
     "runtime": Process("acclimate.runtime.main"),
     "adapt": Process("acclimate.adapt.main", nice=19, env=(("OMP_NUM_THREADS", "1"),)),
     "offline": Process("acclimate.runtime.offline"),
+    "weights": Process("acclimate.model.weights"),
 }
 
 

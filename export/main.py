@@ -89,8 +89,11 @@ def write_base_bundle(
 
 
 def _parts(config: Config) -> tuple[BaseModel, Vocabulary]:
-    weights = Path(config.model.weights) if config.model.weights else None
-    return load_base(weights), load_served(config.model.vocabulary)
+    base = load_base(config.model.weights)
+    if base.network.config.variant != "v2":
+        where = f"model.weights: {config.model.weights}"
+        raise ConfigError([f"{where} is CAT-Seg v1; engines are made of v2 only"])
+    return base, load_served(config.model.vocabulary)
 
 
 def _export(

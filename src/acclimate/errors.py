@@ -4,6 +4,7 @@ AcclimateError
 ├─ ConfigError(problems)                       all problems at once; exit 78, no restart
 ├─ SourceError                                 a camera, film or folder that cannot be read
 ├─ CheckpointError                             weights that do not fit the network
+├─ DownloadError                               published weights that did not come
 ├─ BundleError ── IncompatibleBundle, CorruptBundle
 ├─ EngineError ── EngineLoadError, InferenceError(frame_id)
 ├─ AdaptError  ── NotEnoughData, OutOfMemory, Diverged
@@ -34,6 +35,10 @@ class SourceError(AcclimateError):
 
 class CheckpointError(AcclimateError):
     """A weights file is unreadable or does not fit the network."""
+
+
+class DownloadError(AcclimateError):
+    """A published file did not come; the text says why and where to put it by hand."""
 
 
 class BundleError(AcclimateError):

@@ -27,7 +27,8 @@ from tests.unit.daemon.test_registry import adopted, bundle
 COMMANDS = [
     ["run"], ["status"], ["adapters"], ["adapters", "list"], ["adapters", "show"],
     ["adapters", "rollback"], ["adapters", "quarantine"], ["segment"], ["evaluate"],
-    ["check-config"],
+    ["check-config"], ["weights"], ["weights", "list"], ["weights", "pull"],
+    ["weights", "inspect"], ["weights", "export"],
 ]  # fmt: skip
 Said = pytest.CaptureFixture[str]
 

@@ -16,12 +16,14 @@ from acclimate.configs.schema import Config, parse_config, to_dict
 from acclimate.configs.vocabulary import load_vocabulary, parse_vocabulary
 from acclimate.errors import ConfigError
 from acclimate.export.main import base_inputs, main, prepare
-from acclimate.model.load import load_base
+from acclimate.model.checkpoint import save_official
+from acclimate.model.load import build, load_base
 from acclimate.runtime.bundle import load_bundle, write_bundle
 from acclimate.runtime.durable import sha256
 from acclimate.runtime.engine import Engine, EngineInfo
 from acclimate.runtime.swap import probe_check
 from tests.unit.export.conftest import Exported
+from tests.unit.model.test_load import OFFICIAL_V1
 
 ENGINE, BUNDLE = "engine/engine.json", "adapters/base/manifest.json"
 Configure = Callable[..., Config]
@@ -173,6 +175,15 @@ def test_missing_weights_are_named(tmp_path: Path, capsys: pytest.CaptureFixture
     path.write_text(json.dumps({"model": {"weights": "no/such/file.safetensors"}}))
     assert main(["--config", str(path), "--state", str(tmp_path / "state")]) == 1
     assert "no/such" in capsys.readouterr().err
+
+
+def test_v1_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its networks load, but the served graph takes one template and v2's own look."""
+    save_official(build(OFFICIAL_V1), tmp_path / "v1.pth", "mmseg")
+    config = parse_config({"model": {"weights": str(tmp_path / "v1.pth")}})
+    (tmp_path / "resolved.json").write_text(json.dumps(to_dict(config)))
+    assert main(["--config", str(tmp_path / "resolved.json"), "--check"]) == 78
+    assert "v1.pth is CAT-Seg v1; engines are made of v2 only" in capsys.readouterr().err
 
 
 def test_more_blocks_than_the_network_has_are_told(
