@@ -32,7 +32,7 @@ from acclimate.adapt.lora import (
 from acclimate.adapt.round import Round, read_round
 from acclimate.adapt.train import Trained, Words, train_round
 from acclimate.adapt.validate import Reference, Verdict, judge, reference
-from acclimate.configs.vocabulary import load_vocabulary
+from acclimate.configs.vocabulary import load_served
 from acclimate.errors import AcclimateError, NotEnoughData, SourceError
 from acclimate.model.load import BaseModel, load_base
 from acclimate.model.projections import merged_projections
@@ -52,11 +52,12 @@ def run(task: Round) -> Verdict:
     settings = task.config.adapt
     torch.set_num_threads(settings.threads)
     engine = Engine(task.engine_dir, settings.threads, task.config.serving.provider)
-    accepted = load_bundle(task.parent_dir, engine.info)
+    vocabulary = load_served(task.config.model.vocabulary)
+    accepted = load_bundle(task.parent_dir, engine.info, vocabulary.digest)
     training, heldout = _choose(task)
 
     base = load_base(Path(task.config.model.weights) if task.config.model.weights else None)
-    words = Words(base, load_vocabulary(task.config.model.vocabulary))
+    words = Words(base, vocabulary)
     model = _accepted_model(base, task)
     unseen = [frame for _, frame in heldout]
     against = reference(model, words, unseen)
@@ -126,6 +127,7 @@ def _candidate(
     manifest = {
         "id": task.id, "parent": accepted.id, "sequence": task.sequence, "kind": "adapter",
         "base_digest": engine.info.base_digest,
+        "vocabulary_digest": words.digest,
     }  # fmt: skip
     probes = np.stack(heldout[:PROBES])
     bundle = Bundle(task.id, manifest, inputs, probes, np.empty(0, np.uint8))
@@ -149,7 +151,7 @@ def _judge(
             labelled_miou(engine, accepted, Path(folder)),
             labelled_miou(engine, candidate, Path(folder)),
         )
-    return judge(before, after, against, task.config.gate, engine.info.classes, labelled)
+    return judge(before, after, against, task.config.gate, candidate.classes, labelled)
 
 
 def _leave(

@@ -55,7 +55,7 @@ class Words:
     """The served vocabulary on torch's side, embedded anew as the text tower moves."""
 
     def __init__(self, base: BaseModel, vocabulary: Vocabulary) -> None:
-        self.base, self.strings = base, vocabulary.strings
+        self.base, self.strings, self.digest = base, vocabulary.strings, vocabulary.digest
         self.templates = vocabulary.templates_for([base.template])
         self.owner = torch.from_numpy(vocabulary.string_to_class())
         self.safety = [i for i, c in enumerate(vocabulary.classes) if c.safety]

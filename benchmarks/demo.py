@@ -98,6 +98,7 @@ def sabotage(config: Config, state: Path, work: Path) -> None:
     manifest = {
         "id": FORCED, "parent": "base", "sequence": 0, "created": time.time(), "kind": "adapter",
         "base_digest": engine.info.base_digest, "condition": None,
+        "vocabulary_digest": good.manifest["vocabulary_digest"],
     }  # fmt: skip
     write_bundle(work / FORCED, manifest, inputs, good.probe_frames, labels, work / "adapter")
 

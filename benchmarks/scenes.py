@@ -61,7 +61,7 @@ def tables(
     for scene in where:
         guesses = [engine.infer(prepare(frame), bundle).labels for frame in scene.frames]
         pairs = zip(scene.labels, guesses, strict=True)
-        rows.append(sum(confusion(t, g, engine.info.classes) for t, g in pairs))
+        rows.append(sum(confusion(t, g, bundle.classes) for t, g in pairs))
     return np.stack(rows)
 
 

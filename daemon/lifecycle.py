@@ -53,7 +53,7 @@ class Lifecycle:
         with a restart the signals that it would be compared with are gone."""
         state, active = self.registry.state, self.registry.state.active
         if active not in state.good or not self.registry.may_serve(active):
-            target, unfit = self.registry.way_back(), "it is gone or made for another base"
+            target, unfit = self.registry.way_back(), "it is gone or made for other words or base"
             why = unfit if active in state.good else "it did not pass probation"
             self._keep(self.registry.activate, target)
             why = state.quarantined.get(active, why)

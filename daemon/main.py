@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.configs.schema import Config, parse_config, to_dict
+from acclimate.configs.vocabulary import load_served
 from acclimate.daemon.events import Event, EventLog
 from acclimate.daemon.http import Window
 from acclimate.daemon.lifecycle import Lifecycle
 from acclimate.daemon.metrics import Metrics
 from acclimate.daemon.processes import PROCESSES, command
+from acclimate.daemon.registry import BASE, Registry
 from acclimate.daemon.serving import Serving
 from acclimate.daemon.status import snapshot
 from acclimate.errors import ConfigError, ExportError
@@ -37,18 +39,28 @@ def prepare(config: Config, state: Path) -> Path:
     Where torch is not installed, a state folder that was prepared elsewhere is taken as it is.
     """
     state.mkdir(parents=True, exist_ok=True)
+    if not can_adapt():
+        _as_it_is(config, state)
     path = state / "config.json"
     write_atomic(path, (json.dumps(to_dict(config), indent=1) + "\n").encode())
-    if not can_adapt():
-        if not (state / "engine" / "engine.json").is_file():
-            raise ExportError(
-                f"{state} holds no engine, and making one needs torch: "
-                "pip install 'acclimate[adapt]', or copy a prepared state folder here"
-            )
-        return path
-    if code := _export(["--config", str(path), "--state", str(state)]):
+    if can_adapt() and (code := _export(["--config", str(path), "--state", str(state)])):
         raise ExportError(f"the engine could not be prepared in {state} (exit code {code})")
     return path
+
+
+def _as_it_is(config: Config, state: Path) -> None:
+    """Would a state folder that was prepared elsewhere do? ExportError otherwise."""
+    if not (state / "engine" / "engine.json").is_file():
+        raise ExportError(
+            f"{state} holds no engine, and making one needs torch: "
+            "pip install 'acclimate[adapt]', or copy a prepared state folder here"
+        )
+    words = load_served(config.model.vocabulary)
+    if (Registry(state).manifest(BASE) or {}).get("vocabulary_digest") != words.digest:
+        raise ExportError(
+            f"{state} was prepared for another vocabulary than {config.model.vocabulary}, and "
+            "embedding its words needs torch: pip install 'acclimate[adapt]'"
+        )
 
 
 def check(config: Config) -> bool:

@@ -70,9 +70,10 @@ class Registry:
         return [name for _, name in sorted(found)]
 
     def may_serve(self, name: str) -> bool:
-        """Is it there, made for this base, and not quarantined?"""
+        """Is it there, made for this base and vocabulary, and not quarantined?"""
         made, base = self.manifest(name), self.manifest(BASE) or {}
-        fits = made is not None and made.get("base_digest") == base.get("base_digest")
+        same = ("base_digest", "vocabulary_digest")
+        fits = made is not None and all(made.get(key) == base.get(key) for key in same)
         return fits and name not in self.state.quarantined
 
     def word_for(self, name: str) -> str:

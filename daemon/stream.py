@@ -59,7 +59,7 @@ class Stream:
     def _condition(self, name: str) -> Condition | None:
         if name not in self._conditions:
             found = Condition.of(self._registry.condition(name))
-            if found is None:
+            if found is None or not self._registry.may_serve(name):
                 return None
             self._conditions[name] = found
         return self._conditions[name]

@@ -11,7 +11,7 @@ from acclimate.model.catseg import CATSeg
 from acclimate.model.inference import class_probabilities
 from acclimate.model.projections import projection_names
 
-OUTPUTS = ("labels", "confidence", "histogram", "embedding")
+OUTPUTS = ("labels", "confidence", "histogram", "embedding", "probability")
 
 
 class ServingGraph(nn.Module):
@@ -20,7 +20,8 @@ class ServingGraph(nn.Module):
     `forward` takes frame (H,W,3) uint8, text (S,C), string_to_class (S,T) and the projection
     weights in `projection_names` order. It returns labels (H,W) uint8, confidence (3,) = mean
     top probability, share of pixels at 0.5 or more, mean entropy / ln T; histogram (T,) of the
-    labels; embedding (2W,) from frozen layers only, so that an adapter cannot move its own index.
+    labels; embedding (2W,) from frozen layers only, so that an adapter cannot move its own index;
+    probability (H,W) of each pixel's label, for who asks for it.
     """
 
     def __init__(self, network: CATSeg, blocks: int) -> None:
@@ -30,7 +31,7 @@ class ServingGraph(nn.Module):
 
     def forward(
         self, frame: Tensor, text: Tensor, string_to_class: Tensor, *weights: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """See the class."""
         image = frame.float().permute(2, 0, 1)[None]
         adapted = dict(zip(self.names, weights, strict=True))
@@ -38,7 +39,8 @@ class ServingGraph(nn.Module):
             _Logits(self.network), {f"network.{k}": v for k, v in adapted.items()}, (image, text)
         )
         probability = class_probabilities(logits, string_to_class, (frame.shape[0], frame.shape[1]))
-        return (*_summary(probability[0]), appearance_embedding(tokens)[0])
+        labels, confidence, histogram, top = _summary(probability[0])
+        return labels, confidence, histogram, appearance_embedding(tokens)[0], top
 
 
 class _Logits(nn.Module):
@@ -58,13 +60,13 @@ def appearance_embedding(tokens: Tensor) -> Tensor:
     return F.normalize(torch.cat([patches.mean(1), spread], -1), dim=-1)
 
 
-def _summary(probability: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Probability (T,H,W) -> labels, confidence, histogram."""
+def _summary(probability: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Probability (T,H,W) -> labels, confidence, histogram, top probability."""
     top, labels = probability.max(0)
     classes = probability.shape[0]
     # Not log(p + 1e-9): the exporter's optimiser takes that addend for a zero.
     entropy = -(probability * probability.clamp(min=1e-9).log()).sum(0).mean()
-    entropy = entropy / torch.log(torch.tensor(float(classes)))
+    entropy = entropy / torch.ones_like(probability[:, 0, 0]).sum().log()  # T is not fixed
     confidence = torch.stack([top.mean(), (top >= 0.5).float().mean(), entropy])
     one_hot = labels[None] == torch.arange(classes)[:, None, None]
-    return labels.to(torch.uint8), confidence, one_hot.float().mean((1, 2))
+    return labels.to(torch.uint8), confidence, one_hot.float().mean((1, 2)), top

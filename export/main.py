@@ -45,7 +45,7 @@ def prepare(config: Config, state: Path) -> None:
     probes = [Drive(seed, config.serving.size).frame(30)[0] for seed in range(PROBES)]
     if not _engine_fits(state / "engine", base, inputs, config.serving.size):
         _say("exporting the engine (about 10 s for the default) ...")
-        _export(base, config, state, inputs, probes)
+        export_to(base, config, state / "engine", inputs, probes)
     if not _bundle_fits(state / "adapters" / BASE, EngineInfo.load(state / "engine"), vocabulary):
         _say("writing the base bundle ...")
         write_base_bundle(state, base, vocabulary, inputs, probes)
@@ -96,16 +96,17 @@ def _parts(config: Config) -> tuple[BaseModel, Vocabulary]:
     return base, load_served(config.model.vocabulary)
 
 
-def _export(
-    base: BaseModel, config: Config, state: Path, inputs: Arrays,
+def export_to(
+    base: BaseModel, config: Config, folder: Path, inputs: Arrays,
     probes: list[NDArray[np.uint8]],
 ) -> None:  # fmt: skip
-    temporary = fresh_folder(state / "engine.tmp")
+    """Put an engine for so many strings as `inputs` has into `folder`, whole or not at all."""
+    temporary = fresh_folder(folder.with_name(folder.name + ".tmp"))
     text, owner = (torch.from_numpy(inputs[name]) for name in ("text", "string_to_class"))
     size, blocks = config.serving.size, config.adapt.blocks
     info = export_engine(base, temporary, size, text, owner, blocks, probes)
-    shutil.rmtree(state / "engine", ignore_errors=True)
-    commit_folder(temporary, state / "engine")
+    shutil.rmtree(folder, ignore_errors=True)
+    commit_folder(temporary, folder)
     parity = info["parity"]
     _say(
         f"engine written; against torch: outputs within {parity['max_abs']:.1e}, "
@@ -118,8 +119,7 @@ def _engine_fits(folder: Path, base: BaseModel, inputs: Arrays, size: tuple[int,
         info = Engine(folder, provider="cpu").info
     except EngineError:
         return False
-    classes = inputs["string_to_class"].shape[1]
-    fits = (info.base_digest, info.size, info.classes) == (base.digest, size, classes)
+    fits = (info.base_digest, info.size) == (base.digest, size)
     return fits and info.inputs.keys() == inputs.keys() and info.takes(len(inputs["text"]))
 
 

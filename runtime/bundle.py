@@ -39,6 +39,11 @@ class Bundle:
     probe_frames: NDArray[np.uint8]
     probe_labels: NDArray[np.uint8]
 
+    @property
+    def classes(self) -> int:
+        """How many classes it serves."""
+        return int(self.inputs["string_to_class"].shape[1])
+
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a bundle folder; raises CorruptBundle."""
@@ -53,11 +58,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def load_bundle(folder: Path, engine: EngineInfo) -> Bundle:
-    """Read and verify a bundle for `engine`.
+def load_bundle(folder: Path, engine: EngineInfo, vocabulary: str | None = None) -> Bundle:
+    """Read and verify a bundle for `engine`, and for the vocabulary of this digest if given.
 
     Raises CorruptBundle (missing, altered, torn or non-finite content) or IncompatibleBundle
-    (another base, other shapes); both name the file.
+    (another base or vocabulary, other shapes); both name the file.
     """
     manifest = read_manifest(folder)
     for name, digest in manifest["files"].items():
@@ -70,6 +75,8 @@ def load_bundle(folder: Path, engine: EngineInfo) -> Bundle:
         raise CorruptBundle(f"{folder / MANIFEST} does not list {sorted(missing)}")
     if manifest["base_digest"] != engine.base_digest:
         raise IncompatibleBundle(f"{folder} was made for another base model than the engine's")
+    if vocabulary not in (None, manifest.get("vocabulary_digest")):
+        raise IncompatibleBundle(f"{folder} was made for another vocabulary than is served here")
     inputs, probe = _read(folder / INPUTS), _read(folder / PROBE)
     _check_inputs(folder / INPUTS, inputs, engine)
     if not {"frames", "labels"} <= probe.keys():
@@ -119,6 +126,8 @@ def _check_inputs(path: Path, inputs: Arrays, engine: EngineInfo) -> None:
             raise CorruptBundle(f"{path}: {name} holds NaN or infinity")
     if len(inputs["text"]) != len(inputs["string_to_class"]):
         raise IncompatibleBundle(f"{path}: text and string_to_class differ in strings")
+    if not 2 <= (classes := inputs["string_to_class"].shape[1]) <= 255:
+        raise IncompatibleBundle(f"{path} has {classes} classes, the engine takes 2 to 255")
     if not engine.takes(count := len(inputs["text"])):
         least, most = engine.strings
         raise IncompatibleBundle(f"{path} has {count} strings, the engine takes {least} to {most}")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from acclimate.runtime.bundle import Bundle
 
 OUTPUTS = ("labels", "confidence", "histogram", "embedding")
+GRAPH = 2  # the version of the graph's inputs and outputs that this code serves
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,6 @@ class EngineInfo:
 
     base_digest: str
     size: tuple[int, int]
-    classes: int
     strings: tuple[int, int]
     inputs: dict[str, tuple[tuple[int, ...], str]]
     onnx_sha256: str
@@ -40,10 +40,12 @@ class EngineInfo:
         """Read engine.json; raises EngineLoadError."""
         try:
             raw = json.loads((folder / "engine.json").read_text())
+            if raw["graph"] != GRAPH:
+                raise ValueError(f"graph {raw['graph']!r}, not {GRAPH}")
             inputs = {k: (tuple(shape), str(kind)) for k, (shape, kind) in raw["inputs"].items()}
             (height, width), (least, most) = raw["size"], raw["strings"]
             return cls(
-                raw["base_digest"], (height, width), raw["classes"], (least, most), inputs,
+                raw["base_digest"], (height, width), (least, most), inputs,
                 raw["onnx_sha256"], raw["parity"],
             )  # fmt: skip
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -86,10 +88,22 @@ class Engine:
 
     def infer(self, frame: NDArray[np.uint8], bundle: Bundle) -> Result:
         """One frame (H,W,3) uint8 of the engine's size; raises EngineError otherwise."""
+        return Result(*self._run(OUTPUTS, frame, bundle))
+
+    def infer_map(
+        self, frame: NDArray[np.uint8], bundle: Bundle
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """As `infer`, but labels (H,W) and the probability (H,W) of each pixel's label."""
+        labels, probability = self._run(("labels", "probability"), frame, bundle)
+        return labels, probability
+
+    def _run(
+        self, outputs: tuple[str, ...], frame: NDArray[np.uint8], bundle: Bundle
+    ) -> list[NDArray[Any]]:
         if frame.shape != (*self.info.size, 3) or frame.dtype != np.uint8:
             raise EngineError(f"frame is {frame.dtype}{frame.shape}, not uint8{self.info.size}x3")
-        feed: dict[str, Any] = {"frame": frame, **bundle.inputs}
-        return Result(*self._session.run(OUTPUTS, feed))
+        arrays: list[NDArray[Any]] = self._session.run(outputs, {"frame": frame, **bundle.inputs})
+        return arrays
 
 
 def _providers(wanted: str) -> list[str]:

@@ -51,10 +51,10 @@ def evaluate(engine: Engine, bundle: Bundle, pairs: Pairs) -> NDArray[np.float64
 
     Prediction and truth are compared at the labels' own size.
     """
-    table = np.zeros((engine.info.classes, engine.info.classes))
+    table = np.zeros((bundle.classes, bundle.classes))
     for frame, truth in pairs:
         labels = engine.infer(fit(frame, engine.info.size), bundle).labels
-        table += confusion(truth, resize_labels(labels, truth.shape), engine.info.classes)
+        table += confusion(truth, resize_labels(labels, truth.shape), bundle.classes)
     return table
 
 

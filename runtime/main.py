@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 
 from acclimate.configs.schema import Config, parse_config
-from acclimate.configs.vocabulary import load_vocabulary
+from acclimate.configs.vocabulary import load_served
 from acclimate.errors import AcclimateError, BundleError, InferenceError
 from acclimate.runtime.box import FrameBox
 from acclimate.runtime.buffer import FrameBuffer
@@ -53,15 +53,16 @@ class Runtime:
         self.say, self.stop = say, threading.Event()
         self.commands: queue.Queue[dict[str, Any]] = queue.Queue()
         self.engine = Engine(state / "engine", serving.threads, serving.provider)
-        self.bundle = load_bundle(state / "adapters" / bundle, self.engine.info)
-        self.swapper = Swapper(state / "engine", serving.provider)
+        words = load_served(config.model.vocabulary)
+        folder = state / "adapters" / bundle
+        self.bundle = load_bundle(folder, self.engine.info, words.digest)
+        self.swapper = Swapper(state / "engine", serving.provider, words.digest)
         self.source: Source = open_source(config.source, serving.size)
         self.ledger = Ledger()
         policy = config.source.policy
         newest = self.source.live if policy == "auto" else policy == "newest"
         self.box = FrameBox(self.ledger, newest)
-        vocabulary = load_vocabulary(config.model.vocabulary)
-        self.sinks = Sinks(serving, vocabulary, state, out, self.source.fps)
+        self.sinks = Sinks(serving, words, state, out, self.source.fps)
         self.tap = Tap(FrameBuffer(state / "buffer", config.buffer))
         self.stats = Stats()
         self._infer_ms: deque[float] = deque(maxlen=50)

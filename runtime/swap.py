@@ -35,8 +35,9 @@ class Refused:
 class Swapper:
     """Checks bundles on a second session, so that the serving one is never asked to wait."""
 
-    def __init__(self, engine_folder: Path, provider: str) -> None:
-        self._folder, self._provider = engine_folder, provider
+    def __init__(self, engine_folder: Path, provider: str, vocabulary: str | None = None) -> None:
+        """`vocabulary` is the digest that a bundle must have been made for."""
+        self._folder, self._provider, self._vocabulary = engine_folder, provider, vocabulary
         self._engine: Engine | None = None
         self._thread: threading.Thread | None = None
         self._outcome: Ready | Refused | None = None
@@ -62,7 +63,7 @@ class Swapper:
         try:
             if self._engine is None:
                 self._engine = Engine(self._folder, threads=1, provider=self._provider)
-            bundle = load_bundle(folder, self._engine.info)
+            bundle = load_bundle(folder, self._engine.info, self._vocabulary)
             if bundle.id != name:
                 raise SwapRefused(f"{folder} holds the bundle {bundle.id}, not {name}")
             probe_check(self._engine, bundle)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from acclimate.configs.schema import Config, parse_config
+from acclimate.configs.schema import Config, ModelConfig, parse_config
 from acclimate.daemon import child as child_module
 from acclimate.daemon import main as module
 from acclimate.daemon.lifecycle import Lifecycle
@@ -175,3 +175,13 @@ def test_another_source_changes_nothing_else() -> None:
 def test_a_source_without_a_name_is_a_wrong_configuration() -> None:
     with pytest.raises(ConfigError, match=r"source\.url: must not be empty"):
         with_source(CONFIG, "")
+
+
+def test_without_torch_other_words_cannot_be_served(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "can_adapt", lambda: False)
+    before = (prepared / "config.json").read_bytes()
+    with pytest.raises(ExportError, match="another vocabulary than camvid"):
+        prepare(Config(model=ModelConfig(vocabulary="camvid")), prepared)
+    assert (prepared / "config.json").read_bytes() == before

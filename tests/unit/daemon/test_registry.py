@@ -271,3 +271,13 @@ def test_a_rotten_truth_is_named(registry: Registry, content: bytes) -> None:
         Registry(registry.folder)
     assert str(path) in str(refused.value)
     assert path.read_bytes() == content, "nothing is repaired behind anyone's back"
+
+
+def test_an_adapter_of_other_words_may_not_serve(registry: Registry, tmp_path: Path) -> None:
+    adopted(registry, tmp_path, "a1")
+    assert registry.may_serve("a1")
+    for name, words in (("base", "new"), ("a1", "old")):
+        path = registry.folder_of(name) / "manifest.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"vocabulary_digest": words}))
+    assert not registry.may_serve("a1")
+    assert registry.way_back() == "base"

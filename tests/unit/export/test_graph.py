@@ -51,14 +51,19 @@ def test_labels_are_the_likeliest_classes(network: CATSeg) -> None:
     assert torch.equal(labels.long(), probabilities(network).argmax(0))
 
 
+def test_the_map_is_the_probability_of_the_labels(network: CATSeg) -> None:
+    *_, top = served(network)
+    torch.testing.assert_close(top, probabilities(network).max(0).values)
+
+
 def test_the_histogram_is_the_labels_share(network: CATSeg) -> None:
-    labels, _, histogram, _ = served(network)
+    labels, _, histogram, *_ = served(network)
     counts = torch.bincount(labels.flatten().long(), minlength=4)
     torch.testing.assert_close(histogram, counts / labels.numel())
 
 
 def test_confidence_is_top_share_and_entropy(network: CATSeg) -> None:
-    _, confidence, _, _ = served(network)
+    _, confidence, *_ = served(network)
     p = probabilities(network)
     top = p.max(0).values
     entropy = -(p * p.log()).sum(0).mean() / np.log(4)

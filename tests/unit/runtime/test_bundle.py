@@ -211,3 +211,18 @@ def test_strided_probes_are_written_as_they_are(
     copy(strided, tmp_path / "copy")
     again = load_bundle(tmp_path / "copy", info)
     np.testing.assert_array_equal(again.probe_frames, strided.probe_frames)
+
+
+def test_another_vocabulary_is_refused(folder: Path, info: EngineInfo) -> None:
+    digest = json.loads((folder / MANIFEST).read_text())["vocabulary_digest"]
+    assert load_bundle(folder, info, digest).classes == 14
+    with pytest.raises(IncompatibleBundle, match="another vocabulary"):
+        load_bundle(folder, info, "0" * 64)
+
+
+@pytest.mark.parametrize("classes", [1, 256])
+def test_labels_of_one_byte_bound_the_classes(folder: Path, info: EngineInfo, classes: int) -> None:
+    text = load_file(folder / INPUTS)["text"]
+    rewrite(folder, {"string_to_class": np.zeros((len(text), classes), np.float32)})
+    with pytest.raises(IncompatibleBundle, match=f"{classes} classes"):
+        load_bundle(folder, info)

@@ -131,7 +131,36 @@ def test_strings_may_come_in_any_number(engine: Engine, base: Bundle, times: int
     result = engine.infer(base.probe_frames[0], replace(base, inputs=inputs))
     served = inputs["string_to_class"].argmax(1)
     assert set(np.unique(result.labels)) <= set(served.tolist())
-    assert result.histogram.shape == (engine.info.classes,)
+    assert result.histogram.shape == (14,)
+
+
+@pytest.mark.parametrize("classes", [2, 5, 30])
+def test_classes_may_come_in_any_number(engine: Engine, base: Bundle, classes: int) -> None:
+    """Each string a class of its own; the signals are in step with the labels."""
+    text = np.tile(base.inputs["text"], (2, 1))[:classes]
+    inputs = base.inputs | {"text": text, "string_to_class": np.eye(classes, dtype=np.float32)}
+    frame = base.probe_frames[0]
+    result = engine.infer(frame, replace(base, inputs=inputs))
+    assert result.histogram.shape == (classes,)
+    counts = np.bincount(result.labels.ravel(), minlength=classes)
+    np.testing.assert_allclose(result.histogram, counts / result.labels.size, atol=1e-6)
+    assert 0 < result.confidence[2] <= 1 + 1e-6  # entropy in units of ln T
+
+
+def test_the_map_is_what_the_signals_summarise(engine: Engine, base: Bundle) -> None:
+    frame = base.probe_frames[1]
+    labels, probability = engine.infer_map(frame, base)
+    result = engine.infer(frame, base)
+    np.testing.assert_array_equal(labels, result.labels)
+    assert probability.shape == labels.shape
+    expected = [probability.mean(), (probability >= 0.5).mean()]
+    np.testing.assert_allclose(result.confidence[:2], expected, atol=1e-5)
+
+
+def test_an_engine_of_another_graph_is_to_be_exported_again(state: Path) -> None:
+    other_json(state / "engine", graph=1)
+    with pytest.raises(EngineLoadError, match=r"graph 1, not 2.*export the engine again"):
+        Engine(state / "engine")
 
 
 def test_the_probe_is_reproduced(engine: Engine, base: Bundle) -> None:

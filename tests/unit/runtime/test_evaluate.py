@@ -29,13 +29,13 @@ from acclimate.runtime.evaluate import (
     resize_labels,
 )
 
-BUNDLE = cast("Bundle", None)
+BUNDLE = cast("Bundle", SimpleNamespace(classes=3))
 
 
 class RedIsOne:
-    """An engine of 4 x 6 pixels and three classes: red is class 1, all else 0."""
+    """An engine of 4 x 6 pixels, its bundle of three classes: red is class 1, all else 0."""
 
-    info = SimpleNamespace(size=(4, 6), classes=3)
+    info = SimpleNamespace(size=(4, 6))
 
     def infer(self, frame: NDArray[np.uint8], bundle: Bundle) -> Any:
         assert frame.shape == (4, 6, 3)
