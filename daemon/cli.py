@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -17,8 +16,8 @@ from acclimate.configs.schema import Config, load_config
 from acclimate.configs.vocabulary import load_served
 from acclimate.daemon.commands import done_on_disk
 from acclimate.daemon.inbox import Inbox
-from acclimate.daemon.main import check, only_one, prepare, run, with_source
-from acclimate.daemon.processes import command
+from acclimate.daemon.jobs import evaluate_options, job_action, segment_options
+from acclimate.daemon.main import check, only_one, run, with_source
 from acclimate.daemon.registry import Registry
 from acclimate.daemon.status import read_status, sentence, table
 from acclimate.daemon.weights import add_commands
@@ -141,29 +140,6 @@ def ask(state: Path, wish: dict[str, Any], field: str, value: str) -> int:
     return 0
 
 
-def offline_action(options: argparse.Namespace) -> int:
-    """`segment` and `evaluate`: one-off jobs in a process of their own."""
-    config = configuration(options)
-    if config_changes_nothing(options):
-        resolved = options.state / "config.json"
-    else:
-        with only_one(options.state):
-            resolved = prepare(config, options.state)
-    arguments = [options.job, "--config", str(resolved), "--state", str(options.state)]
-    arguments += ["--adapter", options.adapter]
-    if options.job == "segment":
-        arguments += ["--source", options.input, "--out", str(options.out)]
-    else:
-        arguments += ["--images", str(options.images), "--labels", str(options.labels)]
-        arguments += ["--json"] if options.json else []
-    return subprocess.run(command("offline", arguments), check=False).returncode
-
-
-def config_changes_nothing(options: argparse.Namespace) -> bool:
-    """Without --config, a prepared state folder is used as it is."""
-    return options.config is None and (options.state / "config.json").is_file()
-
-
 def check_action(options: argparse.Namespace) -> int:
     """Every problem of a configuration file at once."""
     whole = check(configuration(options))
@@ -236,23 +212,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--to", metavar="ID", help="an older adapter or base (default: the last good)")
     add(kinds, "quarantine", quarantine_action, [common]).add_argument("id", metavar="ID")
 
-    one = add(commands, "segment", offline_action, [common, configured],
-              help="Write label maps and overlays of an image, a folder or a film.")  # fmt: skip
-    one.add_argument("input", metavar="IN", help="image, folder of images or film")
-    one.add_argument("--out", type=Path, required=True, metavar="DIR")
-    one.add_argument("--adapter", default="base", metavar="ID", help="default: base")
-    one.set_defaults(job="segment")
-
-    one = add(commands, "evaluate", offline_action, [common, configured],
-              help="mIoU of an adapter on labelled images (index PNGs).")  # fmt: skip
-    one.add_argument("--images", type=Path, required=True, metavar="DIR")
-    one.add_argument(
-        "--labels", type=Path, required=True, metavar="DIR",
-        help="PNGs of the images' names: class index per pixel, 255 ignored",
-    )  # fmt: skip
-    one.add_argument("--adapter", default="base", metavar="ID", help="default: base")
-    one.add_argument("--json", action="store_true", help="for programs")
-    one.set_defaults(job="evaluate")
+    text = "Write label maps, overlays and areas of an image, a folder or a film."
+    segment_options(add(commands, "segment", job_action, [common, configured], help=text))
+    text = "Score an adapter on labelled images: IoU, accuracy, boundary IoU."
+    evaluate_options(add(commands, "evaluate", job_action, [common, configured], help=text))
 
     add_commands(commands, add)
     one = add(commands, "check-config", check_action, [])

@@ -4,6 +4,8 @@ export    torch -> engine and base bundle; once per base model and resolution
 runtime   frames in, label maps out; the path that nothing may disturb
 adapt     one adaptation round; starts, leaves a candidate or nothing, and is gone
 offline   one-off jobs: segment a folder or film, evaluate against labels
+words     other words for an adapter, for such a job
+reference the same jobs by the network in torch, as its authors evaluate it
 weights   one-off jobs: say what a weights file is, write it for other tools
 """
 
@@ -27,6 +29,8 @@ PROCESSES = {
     "runtime": Process("acclimate.runtime.main"),
     "adapt": Process("acclimate.adapt.main", nice=19, env=(("OMP_NUM_THREADS", "1"),)),
     "offline": Process("acclimate.runtime.offline"),
+    "words": Process("acclimate.export.words"),
+    "reference": Process("acclimate.export.reference"),
     "weights": Process("acclimate.model.weights"),
 }
 

@@ -1,117 +1,75 @@
 """One-off jobs on a prepared state folder: `segment` pictures or a film, `evaluate` on labels.
 
-python -m acclimate.runtime.offline segment --config resolved.json --state DIR ...
+python -m acclimate.runtime.offline --config resolved.json --state DIR --job JSON
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
-import threading
-import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
-from acclimate.configs.schema import Config, SourceConfig, parse_config
-from acclimate.configs.vocabulary import Vocabulary, load_vocabulary
-from acclimate.errors import AcclimateError, EngineError, SourceError
-from acclimate.runtime.bundle import Bundle, load_bundle
+from acclimate.configs.schema import Config, parse_config
+from acclimate.configs.vocabulary import Vocabulary
+from acclimate.errors import AcclimateError, ConfigError
+from acclimate.runtime import assess
+from acclimate.runtime.bundle import load_bundle
 from acclimate.runtime.engine import Engine
-from acclimate.runtime.evaluate import class_iou, evaluate, fit, labelled, mean_iou
-from acclimate.runtime.ledger import Ledger
-from acclimate.runtime.sinks import LabelFolder, OverlayFilm, OverlayFolder
-from acclimate.runtime.source import FilmSource, FolderSource, open_source
+from acclimate.runtime.job import WITH, Job, Place, place_of, read_job, vocabularies
+from acclimate.runtime.predict import Predict, served
+from acclimate.runtime.segment import segment
 
-PAUSE = 2.0
-
-
-def segment(engine: Engine, bundle: Bundle, words: Vocabulary, url: str, out: Path) -> int:
-    """Label PNGs and overlays of an image, a folder or a film; returns the number of frames."""
-    source = open_source(SourceConfig(url=url), engine.info.size)
-    if not isinstance(source, FolderSource | FilmSource):
-        raise SourceError(f"{url} does not end; segment takes an image, a folder or a film")
-    out.mkdir(parents=True, exist_ok=True)
-    film = OverlayFilm(out / "overlay.mp4", words.palette, source.fps)
-    pictures = isinstance(source, FolderSource)
-    paint = OverlayFolder(out / "overlays", words.palette) if pictures else film
-    store, ledger, due = LabelFolder(out / "labels"), Ledger(), time.monotonic() + PAUSE
-    try:
-        for frame in source.frames(ledger, threading.Event()):
-            labels = engine.infer(fit(frame.image, engine.info.size), bundle).labels
-            store(frame, labels, bundle.id)
-            paint(frame, labels, bundle.id)
-            ledger.serve()
-            if time.monotonic() > due:
-                print(f"{ledger.served} frames ...", file=sys.stderr, flush=True)
-                due = time.monotonic() + PAUSE
-    finally:
-        film.close()
-    unreadable = f", {n} unreadable" if (n := ledger.dropped["unreadable"]) else ""
-    print(f"{ledger.served} frames{unreadable}: label maps and overlays are in {out}")
-    return ledger.served
+Open = Callable[[Config, Job, Place, Vocabulary, bool], Predict]
 
 
-def score(engine: Engine, bundle: Bundle, words: Vocabulary, images: Path, labels: Path) -> Any:
-    """mIoU, IoU of each class and pixel accuracy, in percent, as a JSON-ready report."""
-    if len(words.classes) != engine.info.classes:
-        raise EngineError(
-            f"the engine has {engine.info.classes} classes, the vocabulary {len(words.classes)}"
-        )
-    table = evaluate(engine, bundle, labelled(images, labels))
-    if not table.sum():
-        raise SourceError(f"{labels} holds no pixel of the {len(words.classes)} classes")
-    iou: NDArray[np.float64] = class_iou(table)
-    pairs = zip(words.names, iou, strict=True)
-    return {
-        "adapter": bundle.id, "images": str(images), "labels": str(labels),
-        "miou": mean_iou(table), "accuracy": float(100 * table.diagonal().sum() / table.sum()),
-        "iou": {name: None if np.isnan(value) else float(value) for name, value in pairs},
-    }  # fmt: skip
+def open_served(
+    config: Config, job: Job, place: Place, words: Vocabulary, concepts: bool
+) -> Predict:
+    """The engine as it serves: whole frame, softmax over all strings, summed per class."""
+    engine = Engine(place.engine, config.serving.threads, config.serving.provider)
+    return served(engine, load_bundle(place.bundle, engine.info, words.digest))
 
 
-def table_of(report: dict[str, Any]) -> str:
-    """The report as people read it."""
-    lines = [f"{'class':<16}{'IoU %':>7}"]
-    for name, value in report["iou"].items():
-        lines.append(f"{name:<16}{'-' if value is None else f'{value:.1f}':>7}")
-    lines.append(f"{'mean':<16}{report['miou']:>7.1f}   pixel accuracy {report['accuracy']:.1f} %")
-    return "\n".join(lines)
-
-
-def run(options: argparse.Namespace) -> None:
-    """Open the engine and the adapter, do the job."""
+def run(options: argparse.Namespace, open_: Open) -> None:
+    """Open what the job needs and do it."""
     config: Config = parse_config(json.loads(options.config.read_text()))
-    engine = Engine(options.state / "engine", config.serving.threads, config.serving.provider)
-    bundle = load_bundle(options.state / "adapters" / options.adapter, engine.info)
-    words = load_vocabulary(config.model.vocabulary)
-    if options.job == "segment":
-        segment(engine, bundle, words, options.source, options.out)
+    job = read_job(options.job)
+    variants = vocabularies(job, config)
+    see = partial(_open, config, options.state, job, open_)
+    if job.kind == "segment":
+        for name, words in variants.items():
+            segment(job, words, see(name, words))
         return
-    report = score(engine, bundle, words, options.images, options.labels)
-    print(json.dumps(report, indent=1) if options.json else table_of(report))
+    found, results = assess.find(job), {}
+    for name, words in variants.items():
+        results[name] = assess.score(job, words, found, see(name, words))
+    assess.publish(job, found, words.names, results)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def _open(
+    config: Config, state: Path, job: Job, open_: Open, name: str, words: Vocabulary
+) -> Predict:
+    return open_(config, job, place_of(state, job.adapter, words), words, name == WITH)
+
+
+def main(arguments: list[str] | None = None, open_: Open = open_served) -> int:
     """Process entry; see the module."""
     parser = argparse.ArgumentParser(description=__doc__)
-    jobs = parser.add_subparsers(dest="job", required=True)
-    one, two = jobs.add_parser("segment"), jobs.add_parser("evaluate")
-    for job in (one, two):
-        job.add_argument("--config", type=Path, required=True)
-        job.add_argument("--state", type=Path, required=True)
-        job.add_argument("--adapter", default="base")
-    one.add_argument("--source", required=True)
-    one.add_argument("--out", type=Path, required=True)
-    two.add_argument("--images", type=Path, required=True)
-    two.add_argument("--labels", type=Path, required=True)
-    two.add_argument("--json", action="store_true")
+    parser.add_argument("--config", type=Path, required=True, help="resolved configuration, JSON")
+    parser.add_argument("--state", type=Path, required=True, help="state folder")
+    parser.add_argument("--job", required=True, help="what to do, JSON (acclimate.runtime.job)")
     try:
-        run(parser.parse_args(arguments))
+        run(parser.parse_args(arguments), open_)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"error: {problem}", file=sys.stderr)
+        return os.EX_CONFIG
     except (AcclimateError, OSError, cv2.error) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -20,6 +20,7 @@ from acclimate.runtime.evaluate import fit
 from acclimate.runtime.source import Captured
 
 Image = NDArray[np.uint8]
+WIDEST = 1920
 Sink = Callable[[Captured, Image, str], None]
 
 
@@ -56,7 +57,12 @@ class OverlayFilm:
     def _picture(self, frame: Captured, labels: Image, adapter: str) -> Image:
         painted = overlay(frame.image, labels, self._palette)
         pair = np.hstack([fit(frame.image, labels.shape), painted])
-        big = cv2.resize(pair, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
+        scale = min(2.0, WIDEST / pair.shape[1])
+        size = [
+            2 * round(scale * n / 2) for n in (pair.shape[1], pair.shape[0])
+        ]  # codecs want even
+        how = cv2.INTER_NEAREST if scale == 2 else cv2.INTER_AREA
+        big = cv2.resize(pair, size, interpolation=how)
         text = f"{frame.time:6.1f} s  {adapter}"
         cv2.putText(big, text, (8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (0, 0, 0), 3, cv2.LINE_AA)
         white = (255, 255, 255)
@@ -79,7 +85,7 @@ class LabelFolder:
 
 
 class OverlayFolder:
-    """overlays/<name or number>.jpg: the frame in its classes' colours."""
+    """overlays/<name or number>.png: the frame in its classes' colours."""
 
     def __init__(self, folder: Path, palette: Image) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +93,7 @@ class OverlayFolder:
 
     def __call__(self, frame: Captured, labels: Image, adapter: str) -> None:
         """Write one picture; raises SourceError."""
-        path = self._folder / f"{frame.name or f'{frame.frame_id:06d}'}.jpg"
+        path = self._folder / f"{frame.name or f'{frame.frame_id:06d}'}.png"
         if not cv2.imwrite(str(path), overlay(frame.image, labels, self._palette)[:, :, ::-1]):
             raise SourceError(f"cannot write {path}: is the disk full?")
 

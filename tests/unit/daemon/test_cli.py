@@ -360,7 +360,7 @@ def test_segment_and_evaluate(
     where, out = ["--state", str(state)], tmp_path / "out"
     shutil.copy(state / "config.json", tmp_path / "before.json")
     assert main(["segment", str(pictures), "--out", str(out), *where]) == 0
-    assert (out / "overlays" / "one.jpg").is_file()
+    assert (out / "overlays" / "one.png").is_file()
     found = cv2.imread(str(out / "labels" / "one.png"), cv2.IMREAD_GRAYSCALE)
     assert found is not None
     capfd.readouterr()

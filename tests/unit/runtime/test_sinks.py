@@ -61,7 +61,7 @@ def test_label_maps_are_exact_and_named(tmp_path: Path) -> None:
 
 def test_overlays_are_written_in_rgb(tmp_path: Path) -> None:
     OverlayFolder(tmp_path / "o", PALETTE)(captured(3), ONES, "base")
-    assert colour(tmp_path / "o" / "000003.jpg") == pytest.approx([110, 55, 0], abs=3)
+    assert colour(tmp_path / "o" / "000003.png") == pytest.approx([110, 55, 0], abs=3)
 
 
 def test_the_film_has_every_frame_beside_its_overlay(tmp_path: Path) -> None:

@@ -1,0 +1,156 @@
+"""Other words for an adapter that is there: its projections stay, its texts are embedded anew.
+
+    python -m acclimate.export.words --config resolved.json --state DIR --job JSON
+
+Leaves DIR/words/<vocabulary>/<adapter>, and an engine beside it if the prepared one cannot take
+that many strings. Does nothing for words that are there already; the newest 16 are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from peft import PeftModel
+from safetensors import SafetensorError
+
+from acclimate.configs.schema import Config, parse_config
+from acclimate.configs.vocabulary import MOST_SERVED, Vocabulary
+from acclimate.errors import AcclimateError, ConfigError, CorruptBundle, EngineError
+from acclimate.export.main import export_to
+from acclimate.model.catseg import CATSeg
+from acclimate.model.load import BaseModel, load_base
+from acclimate.model.text import embed_strings
+from acclimate.runtime.bundle import ADAPTER, Arrays, Bundle, load_bundle, write_bundle
+from acclimate.runtime.durable import sync
+from acclimate.runtime.engine import Engine, EngineInfo
+from acclimate.runtime.job import Place, origin, place_of, read_job, vocabularies
+
+MOST_KEPT = 16
+
+
+def embed(config: Config, state: Path, adapter: str, words: Vocabulary) -> Place:
+    """Make `place_of(state, adapter, words)` ready; raises AcclimateError kinds."""
+    if len(words.classes) > MOST_SERVED:
+        raise ConfigError([
+            f"{len(words.classes)} classes are wanted, a label map holds at most {MOST_SERVED}"
+        ])  # fmt: skip
+    with _alone(state / "words"):
+        place = place_of(state, adapter, words)
+        if not place.ready:
+            _say(f"embedding {len(words.strings)} strings of {len(words.classes)} classes ...")
+            source = load_bundle(state / "adapters" / adapter, EngineInfo.load(state / "engine"))
+            base = load_base(config.model.weights)
+            inputs = with_words(base, source, state / "adapters" / adapter / ADAPTER, words)
+            engine = _engine(config, state, place.bundle.parent, base, inputs, source)
+            _write(place.bundle, engine, source, inputs, words)
+            _forget_oldest(state / "words")
+    return place_of(state, adapter, words)
+
+
+@torch.no_grad()
+def with_words(base: BaseModel, source: Bundle, lora: Path, words: Vocabulary) -> Arrays:
+    """The inputs of `source`, its texts replaced; `lora` is its PEFT folder, if it has one."""
+    network = adapted(base.network, lora) if lora.is_dir() else base.network
+    templates = words.templates_for([base.template])
+    text = embed_strings(network, words.strings, templates, base.known)[:, 0]
+    owner = words.string_to_class()
+    return source.inputs | {"text": text.numpy(), "string_to_class": owner}
+
+
+def adapted(network: CATSeg, folder: Path) -> CATSeg:
+    """`network` with a stored PEFT adapter merged in; raises CorruptBundle."""
+    try:
+        model = PeftModel.from_pretrained(network, str(folder))
+    except (OSError, SafetensorError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise CorruptBundle(f"adapter {folder} does not load: {error}") from error
+    merged = model.merge_and_unload()
+    assert isinstance(merged, CATSeg)
+    return merged
+
+
+def _engine(
+    config: Config, state: Path, folder: Path, base: BaseModel, inputs: Arrays, source: Bundle
+) -> Engine:
+    """The prepared engine, or one made for so many strings (past `pad_len` the graph differs)."""
+    strings = len(inputs["text"])
+    for place in (state / "engine", folder / "engine"):
+        try:
+            engine = Engine(place, config.serving.threads, "cpu")
+        except EngineError:
+            continue
+        same = engine.info.base_digest == base.digest
+        if same and engine.info.size == config.serving.size and engine.info.takes(strings):
+            return engine
+    _say(f"{strings} strings need an engine of their own: exporting it ...")
+    export_to(base, config, folder / "engine", inputs, list(source.probe_frames))
+    return Engine(folder / "engine", config.serving.threads, "cpu")
+
+
+def _write(folder: Path, engine: Engine, source: Bundle, inputs: Arrays, words: Vocabulary) -> None:
+    """The bundle, with what the engine says of the same probe frames with the new words."""
+    manifest = source.manifest | {
+        "vocabulary_digest": words.digest, "made_from": origin(source.manifest),
+        "created": time.time(),
+    }  # fmt: skip
+    frames = source.probe_frames
+    bundle = Bundle(source.id, manifest, inputs, frames, np.empty(0, np.uint8))
+    labels = np.stack([engine.infer(frame, bundle).labels for frame in frames])
+    shutil.rmtree(folder, ignore_errors=True)
+    write_bundle(folder, manifest, inputs, frames, labels)
+
+
+def _forget_oldest(folder: Path) -> None:
+    """Words that were asked for once must not fill the disk."""
+    kept = sorted((p for p in folder.iterdir() if p.is_dir()), key=lambda p: p.stat().st_mtime)
+    for old in kept[:-MOST_KEPT]:
+        shutil.rmtree(old)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Two jobs on one state folder embed one after the other."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+        sync(folder)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Process entry; see the module."""
+    parser = argparse.ArgumentParser(description="Embed other words for an adapter.")
+    parser.add_argument("--config", type=Path, required=True, help="resolved configuration, JSON")
+    parser.add_argument("--state", type=Path, required=True, help="state folder")
+    parser.add_argument("--job", required=True, help="the job whose words are wanted, JSON")
+    options = parser.parse_args(arguments)
+    try:
+        config, job = parse_config(json.loads(options.config.read_text())), read_job(options.job)
+        for words in vocabularies(job, config).values():
+            embed(config, options.state, job.adapter, words)
+    except ConfigError as error:
+        for problem in error.problems:
+            _say(f"error: {problem}")
+        return os.EX_CONFIG
+    except (AcclimateError, OSError, ValueError) as error:
+        _say(f"error: {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

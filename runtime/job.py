@@ -1,0 +1,105 @@
+"""A one-off job, as the command line hands it to the process that does it.
+
+`segment` writes what is seen on pictures or a film; `evaluate` compares it with labels. The words
+may be others than those of the state folder; they are embedded once, by `acclimate.export.words`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from acclimate.configs.schema import Config
+from acclimate.configs.vocabulary import (
+    Vocabulary,
+    load_served,
+    parse_classes,
+    without_concepts,
+)
+
+WITH, WITHOUT = "with concepts", "without concepts"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is wanted. `protocol`: served = the engine as it serves; whole and sliding = the
+    network in torch, as CAT-Seg's authors evaluate it. Paths are strings, "" where not given."""
+
+    kind: Literal["segment", "evaluate"]
+    adapter: str = "base"
+    vocabulary: str = ""
+    classes: str = ""
+    concepts: Literal["with", "without", "both"] = "with"
+    protocol: Literal["served", "whole", "sliding"] = "served"
+    label_ids: Literal["index", "dataset"] = "index"
+    source: str = ""
+    out: str = ""
+    confidence: bool = False
+    images: str = ""
+    labels: str = ""
+    dataset: str = ""
+    root: str = ""
+    split: str = ""
+    limit: int = 0
+    json: bool = False
+
+    def dumps(self) -> str:
+        """One line for another process; see `read_job`."""
+        return json.dumps(asdict(self))
+
+
+def read_job(text: str) -> Job:
+    """What `Job.dumps` wrote."""
+    return Job(**json.loads(text))
+
+
+def vocabularies(job: Job, config: Config) -> dict[str, Vocabulary]:
+    """The words to see with, one or both of WITH and WITHOUT; raises ConfigError."""
+    if job.classes:
+        words = parse_classes(job.classes)
+    else:
+        words = load_served(job.vocabulary or config.model.vocabulary)
+    both = {WITH: words, WITHOUT: without_concepts(words)}
+    chosen = {"with": [WITH], "without": [WITHOUT], "both": [WITH, WITHOUT]}[job.concepts]
+    return {name: both[name] for name in chosen}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an adapter with certain words lies: its engine, its bundle."""
+
+    engine: Path
+    bundle: Path
+    ready: bool
+
+
+def place_of(state: Path, adapter: str, words: Vocabulary) -> Place:
+    """The adapter itself if these are its words, else its copy with these words.
+
+    `ready` is False where that copy is missing or was made from something else.
+    """
+    own = manifest(state / "adapters" / adapter)
+    if own is None or own.get("vocabulary_digest") == words.digest:
+        return Place(state / "engine", state / "adapters" / adapter, True)
+    folder = state / "words" / words.digest[:16]
+    copy = manifest(folder / adapter) or {}
+    wanted = {"made_from": origin(own), "vocabulary_digest": words.digest}
+    engine = folder / "engine" if (folder / "engine").is_dir() else state / "engine"
+    ready = all(copy.get(key) == value for key, value in wanted.items())
+    return Place(engine, folder / adapter, ready)
+
+
+def origin(made: dict[str, Any]) -> str:
+    """What tells a bundle's inputs from all others: their digest in its manifest."""
+    return str(made.get("files", {}).get("inputs.safetensors"))
+
+
+def manifest(folder: Path) -> dict[str, Any] | None:
+    """A bundle's manifest, unverified; None if there is none."""
+    try:
+        made = json.loads((folder / "manifest.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return made if isinstance(made, dict) else None
