@@ -123,7 +123,7 @@ def _candidate(
     blocks = sum(name.endswith("q_proj.weight") for name in engine.info.inputs)
     tensors = merged_projections(network_of(model), blocks)
     inputs: Arrays = {name: value.numpy() for name, value in tensors.items()}
-    inputs |= {"text": words.embed()[:, 0].numpy(), "string_to_class": words.owner.numpy()}
+    inputs |= {"text": words.embed().numpy(), "string_to_class": words.owner.numpy()}
     manifest = {
         "id": task.id, "parent": accepted.id, "sequence": task.sequence, "kind": "adapter",
         "base_digest": engine.info.base_digest,

@@ -56,7 +56,7 @@ class Words:
 
     def __init__(self, base: BaseModel, vocabulary: Vocabulary) -> None:
         self.base, self.strings, self.digest = base, vocabulary.strings, vocabulary.digest
-        self.templates = vocabulary.templates_for([base.template])
+        self.templates = vocabulary.templates_for(base.templates)
         self.owner = torch.from_numpy(vocabulary.string_to_class())
         self.safety = [i for i, c in enumerate(vocabulary.classes) if c.safety]
 

@@ -17,7 +17,7 @@ OUTPUTS = ("labels", "confidence", "histogram", "embedding", "probability")
 class ServingGraph(nn.Module):
     """What the engine computes for one frame.
 
-    `forward` takes frame (H,W,3) uint8, text (S,C), string_to_class (S,T) and the projection
+    `forward` takes frame (H,W,3) uint8, text (S,P,C), string_to_class (S,T) and the projection
     weights in `projection_names` order. It returns labels (H,W) uint8, confidence (3,) = mean
     top probability, share of pixels at 0.5 or more, mean entropy / ln T; histogram (T,) of the
     labels; embedding (2W,) from frozen layers only, so that an adapter cannot move its own index;
@@ -50,7 +50,7 @@ class _Logits(nn.Module):
 
     def forward(self, image: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         features = self.network.features(self.network.preprocess(image))
-        return self.network.decode(features, text[:, None]), features.tokens
+        return self.network.decode(features, text), features.tokens
 
 
 def appearance_embedding(tokens: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from acclimate.errors import AcclimateError, BundleError, ConfigError, EngineErr
 from acclimate.export.onnx import export_engine
 from acclimate.model.load import BaseModel, load_base
 from acclimate.model.projections import merged_projections
-from acclimate.model.text import embed_strings, tokenize
+from acclimate.model.text import TextCache, embed_strings, tokenize
 from acclimate.runtime.bundle import Arrays, Bundle, load_bundle, write_bundle
 from acclimate.runtime.durable import commit_folder, fresh_folder
 from acclimate.runtime.engine import Engine, EngineInfo
@@ -41,7 +41,7 @@ PROBES = 4
 def prepare(config: Config, state: Path) -> None:
     """Export what is missing or does not fit the config; progress goes to stderr."""
     base, vocabulary = _parts(config)
-    inputs = base_inputs(base, vocabulary, config.adapt.blocks)
+    inputs = base_inputs(base, vocabulary, config.adapt.blocks, TextCache(state / "text"))
     probes = [Drive(seed, config.serving.size).frame(30)[0] for seed in range(PROBES)]
     if not _engine_fits(state / "engine", base, inputs, config.serving.size):
         _say("exporting the engine (about 10 s for the default) ...")
@@ -55,15 +55,18 @@ def check(config: Config) -> None:
     """Raise what `prepare` would raise for these weights and words; takes seconds."""
     base, vocabulary = _parts(config)
     words = [word for string in vocabulary.strings for word in string.split(", ")]
-    templates = vocabulary.templates_for([base.template])
+    templates = vocabulary.templates_for(base.templates)
     tokenize([template.format(word) for template in templates for word in words])
 
 
 @torch.no_grad()
-def base_inputs(base: BaseModel, vocabulary: Vocabulary, blocks: int) -> Arrays:
+def base_inputs(
+    base: BaseModel, vocabulary: Vocabulary, blocks: int, cache: TextCache | None = None
+) -> Arrays:
     """Every engine input but the frame, for the unadapted base."""
-    templates = vocabulary.templates_for([base.template])
-    text = embed_strings(base.network, vocabulary.strings, templates, base.known)[:, 0]
+    embed = cache.embed if cache else embed_strings
+    templates = vocabulary.templates_for(base.templates)
+    text = embed(base.network, vocabulary.strings, templates, base.known)
     weights = merged_projections(base.network, blocks)
     inputs: Arrays = {"text": text.numpy(), "string_to_class": vocabulary.string_to_class()}
     return inputs | {name: value.numpy() for name, value in weights.items()}
@@ -89,11 +92,7 @@ def write_base_bundle(
 
 
 def _parts(config: Config) -> tuple[BaseModel, Vocabulary]:
-    base = load_base(config.model.weights)
-    if base.network.config.variant != "v2":
-        where = f"model.weights: {config.model.weights}"
-        raise ConfigError([f"{where} is CAT-Seg v1; engines are made of v2 only"])
-    return base, load_served(config.model.vocabulary)
+    return load_base(config.model.weights), load_served(config.model.vocabulary)
 
 
 def export_to(

@@ -34,7 +34,7 @@ def export_engine(
 ) -> dict[str, Any]:  # fmt: skip
     """Write model.onnx and engine.json into `out`; strings and classes stay free in a range.
 
-    text (S,C), string_to_class (S,T), probes frames (H,W,3) uint8 for the parity check.
+    text (S,P,C), string_to_class (S,T), probes frames (H,W,3) uint8 for the parity check.
     Returns engine.json's content; raises ParityError if the file does not match torch.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def export_engine(
         "base_digest": base.digest,
         "size": list(size),
         "strings": list(strings),
-        "template": base.template,
+        "templates": list(base.templates),
         "inputs": _input_table(text, weights),
         "parity": parity,
         "onnx_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -123,7 +123,7 @@ def _parity(
 
 def _input_table(text: Tensor, weights: dict[str, Tensor]) -> dict[str, Any]:
     table: dict[str, Any] = {
-        "text": [[-1, text.shape[1]], "float32"],
+        "text": [[-1, *text.shape[1:]], "float32"],
         "string_to_class": [[-1, -1], "float32"],
     }
     return table | {name: [list(w.shape), "float32"] for name, w in weights.items()}

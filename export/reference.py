@@ -41,7 +41,7 @@ def open_reference(
         raise IncompatibleBundle(f"{place.bundle} was made for other weights than model.weights")
     device = _device(config)
     network = with_projections(base.network, bundle).to(device)
-    text = torch.from_numpy(bundle.inputs["text"])[:, None].to(device)
+    text = torch.from_numpy(bundle.inputs["text"]).to(device)
     owner = torch.from_numpy(bundle.inputs["string_to_class"]).to(device) if concepts else None
     return _predictor(network, text, owner, job.protocol == "sliding")
 

@@ -30,7 +30,7 @@ from acclimate.errors import AcclimateError, ConfigError, CorruptBundle, EngineE
 from acclimate.export.main import export_to
 from acclimate.model.catseg import CATSeg
 from acclimate.model.load import BaseModel, load_base
-from acclimate.model.text import embed_strings
+from acclimate.model.text import TextCache
 from acclimate.runtime.bundle import ADAPTER, Arrays, Bundle, load_bundle, write_bundle
 from acclimate.runtime.durable import sync
 from acclimate.runtime.engine import Engine, EngineInfo
@@ -51,7 +51,8 @@ def embed(config: Config, state: Path, adapter: str, words: Vocabulary) -> Place
             _say(f"embedding {len(words.strings)} strings of {len(words.classes)} classes ...")
             source = load_bundle(state / "adapters" / adapter, EngineInfo.load(state / "engine"))
             base = load_base(config.model.weights)
-            inputs = with_words(base, source, state / "adapters" / adapter / ADAPTER, words)
+            lora, cache = state / "adapters" / adapter / ADAPTER, TextCache(state / "text")
+            inputs = with_words(base, source, lora, words, cache)
             engine = _engine(config, state, place.bundle.parent, base, inputs, source)
             _write(place.bundle, engine, source, inputs, words)
             _forget_oldest(state / "words")
@@ -59,11 +60,13 @@ def embed(config: Config, state: Path, adapter: str, words: Vocabulary) -> Place
 
 
 @torch.no_grad()
-def with_words(base: BaseModel, source: Bundle, lora: Path, words: Vocabulary) -> Arrays:
+def with_words(
+    base: BaseModel, source: Bundle, lora: Path, words: Vocabulary, cache: TextCache
+) -> Arrays:
     """The inputs of `source`, its texts replaced; `lora` is its PEFT folder, if it has one."""
     network = adapted(base.network, lora) if lora.is_dir() else base.network
-    templates = words.templates_for([base.template])
-    text = embed_strings(network, words.strings, templates, base.known)[:, 0]
+    templates = words.templates_for(base.templates)
+    text = cache.embed(network, words.strings, templates, base.known)
     owner = words.string_to_class()
     return source.inputs | {"text": text.numpy(), "string_to_class": owner}
 

@@ -42,11 +42,6 @@ class BaseModel:
     known: Tensor | None
     digest: str
 
-    @property
-    def template(self) -> str:
-        """The template of a network that takes one, as v2 does."""
-        return self.templates[0]
-
 
 def load_base(weights: Path | str | None = None) -> BaseModel:
     """Load the embedded default, a published file by its name, or a weights file.

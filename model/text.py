@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from acclimate.errors import ConfigError
+from acclimate.errors import CheckpointError, ConfigError
 from acclimate.model.catseg import CATSeg
 
 START, END, CONTEXT = 49406, 49407, 77
@@ -71,12 +71,14 @@ def embed_strings(
     """Strings -> text features (S, P, C), L2-normalised, differentiable in the text tower.
 
     A string "a, b" is the renormalised mean of its synonyms (official class_embeddings); of such
-    a string v2's own evaluation uses the first alone.
+    a string v2's own evaluation uses the first alone. Raises ConfigError and CheckpointError.
     """
     groups = [string.split(", ") for string in strings]
     texts = [t.format(word) for group in groups for word in group for t in templates]
     device = next(network.parameters()).device
     ids = tokenize(texts, known).to(device)
+    if int(ids.max()) >= (rows := network.config.vocab_size):
+        raise CheckpointError(f"a token table of {rows} rows needs `known_tokens` beside it")
     features = torch.cat([network.encode_text(part) for part in ids.split(TEXTS_AT_ONCE)])
     parts = features.unflatten(0, (-1, len(templates))).split([len(group) for group in groups])
     return F.normalize(torch.stack([part.mean(0) for part in parts]), dim=-1)

@@ -25,7 +25,7 @@ BLOCKS, CLASSES, SIZE = 2, 5, (32, 64)
 
 def words(strings: int) -> tuple[Tensor, Tensor]:
     """Text features (S, C) of no language, and which of the classes each counts for (S, T)."""
-    text = torch.randn(strings, 32, generator=torch.Generator().manual_seed(strings))
+    text = torch.randn(strings, 1, 32, generator=torch.Generator().manual_seed(strings))
     return F.normalize(text, dim=-1), torch.eye(CLASSES)[torch.arange(strings) % CLASSES]
 
 

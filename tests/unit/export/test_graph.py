@@ -19,7 +19,7 @@ from acclimate.runtime.engine import Engine
 from tests.unit.export.conftest import BLOCKS, SIZE, Exported, words
 
 FRAME = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8))
-TEXT = F.normalize(torch.randn(6, 32, generator=torch.Generator().manual_seed(1)), dim=-1)
+TEXT = F.normalize(torch.randn(6, 1, 32, generator=torch.Generator().manual_seed(1)), dim=-1)
 OWNER = torch.eye(4)[[0, 0, 1, 2, 3, 3]]
 
 
@@ -40,7 +40,7 @@ def served(network: CATSeg, frame: Tensor = FRAME, factor: float = 1.0) -> tuple
 @torch.inference_mode()
 def probabilities(network: CATSeg) -> Tensor:
     """What the network itself says of FRAME (T, H, W)."""
-    logits = network(FRAME.permute(2, 0, 1)[None].float(), TEXT[:, None])
+    logits = network(FRAME.permute(2, 0, 1)[None].float(), TEXT)
     full = F.interpolate(logits, SIZE, mode="bilinear", align_corners=False).softmax(1)[0]
     return torch.stack([full[:2].sum(0), full[2], full[3], full[4:].sum(0)])
 

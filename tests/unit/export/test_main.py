@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -177,13 +178,23 @@ def test_missing_weights_are_named(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "no/such" in capsys.readouterr().err
 
 
-def test_v1_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its networks load, but the served graph takes one template and v2's own look."""
-    save_official(build(OFFICIAL_V1), tmp_path / "v1.pth", "mmseg")
-    config = parse_config({"model": {"weights": str(tmp_path / "v1.pth")}})
+def test_v1_is_served_with_its_ten_templates(tmp_path: Path) -> None:
+    """From an mmseg file to label maps: parity with torch is checked at the export."""
+    network = build(replace(OFFICIAL_V1, vocab_size=49408))
+    save_official(network, tmp_path / "v1.pth", "mmseg")
+    config = parse_config({
+        "model": {"weights": str(tmp_path / "v1.pth"), "vocabulary": "camvid"},
+        "serving": {"size": [96, 128]}, "adapt": {"blocks": 1},
+    })  # fmt: skip
     (tmp_path / "resolved.json").write_text(json.dumps(to_dict(config)))
-    assert main(["--config", str(tmp_path / "resolved.json"), "--check"]) == 78
-    assert "v1.pth is CAT-Seg v1; engines are made of v2 only" in capsys.readouterr().err
+    assert main(["--config", str(tmp_path / "resolved.json"), "--state", str(tmp_path)]) == 0
+    engine = Engine(tmp_path / "engine", provider="cpu")
+    bundle = load_bundle(tmp_path / "adapters" / "base", engine.info)
+    strings = len(load_vocabulary("camvid").strings)
+    assert bundle.inputs["text"].shape == (strings, 10, OFFICIAL_V1.embed_dim)
+    assert engine.info.strings == (2, 4096)  # no padding, no selection
+    labels = engine.infer(bundle.probe_frames[0], bundle).labels
+    np.testing.assert_array_equal(labels, bundle.probe_labels[0])
 
 
 def test_more_blocks_than_the_network_has_are_told(
@@ -217,7 +228,7 @@ def test_a_check_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_a_vocabularys_template_takes_the_place_of_the_models() -> None:
     base, rows = load_base(), [{"name": "road"}, {"name": "sky"}]
     plain = parse_vocabulary({"classes": rows})
-    same = parse_vocabulary({"classes": rows, "templates": [base.template]})
+    same = parse_vocabulary({"classes": rows, "templates": list(base.templates)})
     other = parse_vocabulary({"classes": rows, "templates": ["a dark {} at night"]})
     a, b, c = (base_inputs(base, words, 4)["text"] for words in (plain, same, other))
     np.testing.assert_array_equal(a, b)

@@ -62,7 +62,7 @@ def test_the_record_is_of_this_file_and_this_base(prepared: Path) -> None:
     info, base = info_of(prepared), load_base()
     content = (prepared / "engine" / "model.onnx").read_bytes()
     assert info["onnx_sha256"] == hashlib.sha256(content).hexdigest()
-    assert (info["base_digest"], info["template"]) == (base.digest, base.template)
+    assert (info["base_digest"], info["templates"]) == (base.digest, list(base.templates))
     assert info["size"] == list(SIZE)
 
 

@@ -51,9 +51,7 @@ def test_without_concepts_every_string_is_scored_alone(
     text = torch.from_numpy(load_bundle(place.bundle, EngineInfo.load(place.engine)).inputs["text"])
     image = torch.from_numpy(frame).permute(2, 0, 1)[None].float()
     with torch.inference_mode():
-        scores = predict(
-            load_base().network, image, text[:, None], size, sliding=protocol == "sliding"
-        )
+        scores = predict(load_base().network, image, text, size, sliding=protocol == "sliding")
     np.testing.assert_allclose(seen.probability, scores.max(0).values.numpy(), atol=1e-5)
     assert (seen.labels == scores.argmax(0).numpy()).mean() > 0.999
 

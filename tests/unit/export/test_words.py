@@ -40,7 +40,7 @@ def with_adapter(state: Path, words: Vocabulary) -> None:
     with torch.no_grad():
         for tensor in lora_tensors(model).values():
             tensor.copy_(0.05 * torch.randn(tensor.shape, generator=generator))
-        text = embed_strings(network_of(model), words.strings, [base.template], base.known)[:, 0]
+        text = embed_strings(network_of(model), words.strings, base.templates, base.known)
         inputs = {k: v.numpy() for k, v in merged_projections(network_of(model), 4).items()}
     inputs |= {"text": text.numpy(), "string_to_class": words.string_to_class()}
     save_adapter(model, state / "lora")
@@ -59,7 +59,7 @@ def test_the_bases_words_are_those_of_its_text_tower(state: Path) -> None:
     engine, bundle = opened(place)
     own = load_bundle(state / "adapters" / "base", engine.info)
     base = load_base()
-    expected = embed_strings(base.network, WORDS.strings, [base.template], base.known)[:, 0]
+    expected = embed_strings(base.network, WORDS.strings, base.templates, base.known)
     np.testing.assert_allclose(bundle.inputs["text"], expected.numpy(), atol=1e-6)
     assert bundle.inputs["string_to_class"].tolist() == [[1, 0, 0], [0, 1, 0], [0, 1, 0], [0, 0, 1]]
     for name in own.inputs.keys() - {"text", "string_to_class"}:

@@ -37,13 +37,13 @@ def test_a_copy_elsewhere_is_the_same_model(weights: Path) -> None:
     one, two = load_base(), load_base(weights)
     assert one.digest == two.digest
     words = ["road", "car", "umbrella"]
-    found = [embed_strings(b.network, words, [b.template], b.known) for b in (one, two)]
+    found = [embed_strings(b.network, words, b.templates, b.known) for b in (one, two)]
     torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
 
 
 def test_words_nobody_trained_on_differ_from_each_other() -> None:
     base = load_base()
-    features = embed_strings(base.network, ["zebra", "quilt", "road"], [base.template], base.known)
+    features = embed_strings(base.network, ["zebra", "quilt", "road"], base.templates, base.known)
     close = features[:, 0] @ features[:, 0].T
     assert float((close - torch.eye(3)).max()) < 0.999
 

@@ -47,7 +47,7 @@ def test_the_default_loads_and_cannot_learn() -> None:
 
 def test_a_path_gives_the_same_base(weights: Path) -> None:
     ours, theirs = load_base(), load_base(weights)
-    assert theirs.template == ours.template
+    assert theirs.templates == ours.templates
     assert theirs.digest == ours.digest == hashlib.sha256(weights.read_bytes()).hexdigest()
     ours_state, theirs_state = ours.network.state_dict(), theirs.network.state_dict()
     assert ours_state.keys() == theirs_state.keys()
@@ -175,7 +175,7 @@ def test_an_official_file_is_a_base(tmp_path: Path, config: CATSegConfig, form: 
 
 def test_v2_as_released_has_one_template(tmp_path: Path) -> None:
     save_official(build(OFFICIAL_V2), tmp_path / "w.pth", "detectron2")
-    assert load_base(tmp_path / "w.pth").template == "A photo of a {} in the scene"
+    assert load_base(tmp_path / "w.pth").templates == ("A photo of a {} in the scene",)
 
 
 def test_v1_as_released_has_ten(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from acclimate.errors import ConfigError
+from acclimate.errors import CheckpointError, ConfigError
 from acclimate.model.load import BaseModel, load_base
 from acclimate.model.templates import TEMPLATES
 from acclimate.model.text import (
@@ -86,9 +86,14 @@ def test_synonyms_are_averaged_and_templates_stacked(base: BaseModel) -> None:
     one, two, both = embed("car", "sedan", "car, sedan")[:, 0]
     torch.testing.assert_close(both, torch.nn.functional.normalize(one + two, dim=0))
     torch.testing.assert_close(both.norm(), torch.tensor(1.0))
-    planes = embed("car", "bus", templates=("{}", base.template))
+    planes = embed("car", "bus", templates=("{}", *base.templates))
     assert planes.shape == (2, 2, base.network.config.embed_dim)
     torch.testing.assert_close(planes[:, 0], embed("car", "bus")[:, 0])
+
+
+def test_a_compact_table_without_its_ids_is_named(base: BaseModel) -> None:
+    with pytest.raises(CheckpointError, match="known_tokens"):
+        embed_strings(base.network, ["road"], ["{}"])
 
 
 def test_the_official_lists_of_templates() -> None:

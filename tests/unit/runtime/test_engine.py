@@ -137,7 +137,7 @@ def test_strings_may_come_in_any_number(engine: Engine, base: Bundle, times: int
 @pytest.mark.parametrize("classes", [2, 5, 30])
 def test_classes_may_come_in_any_number(engine: Engine, base: Bundle, classes: int) -> None:
     """Each string a class of its own; the signals are in step with the labels."""
-    text = np.tile(base.inputs["text"], (2, 1))[:classes]
+    text = np.tile(base.inputs["text"], (2, 1, 1))[:classes]
     inputs = base.inputs | {"text": text, "string_to_class": np.eye(classes, dtype=np.float32)}
     frame = base.probe_frames[0]
     result = engine.infer(frame, replace(base, inputs=inputs))
@@ -159,7 +159,7 @@ def test_the_map_is_what_the_signals_summarise(engine: Engine, base: Bundle) -> 
 
 def test_an_engine_of_another_graph_is_to_be_exported_again(state: Path) -> None:
     other_json(state / "engine", graph=1)
-    with pytest.raises(EngineLoadError, match=r"graph 1, not 2.*export the engine again"):
+    with pytest.raises(EngineLoadError, match=r"graph 1, not 3.*export the engine again"):
         Engine(state / "engine")
 
 
