@@ -93,7 +93,7 @@ def check(state: Path) -> dict[str, Any]:
 def test_an_engine_that_fits_gets_its_base_bundle(once: Path) -> None:
     manifest = check(once)
     assert (manifest["id"], manifest["kind"], manifest["parent"]) == ("base", "base", None)
-    assert sorted(p.name for p in once.iterdir()) == ["adapters", "engine"]
+    assert sorted(p.name for p in once.iterdir()) == ["adapters", "engine", "text"]
     assert [p.name for p in (once / "adapters").iterdir()] == ["base"]
 
 
