@@ -14,6 +14,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from acclimate.adapt.train import Trained, Words, train_round
 from acclimate.adapt.validate import Reference, Verdict, judge, reference
 from acclimate.configs.vocabulary import load_served
 from acclimate.errors import AcclimateError, NotEnoughData, SourceError
+from acclimate.model.colour import recolour_frame, towards_daylight
 from acclimate.model.load import BaseModel, load_base
 from acclimate.model.projections import merged_projections
 from acclimate.runtime.buffer import Entry, FrameBuffer
@@ -59,10 +61,11 @@ def run(task: Round) -> Verdict:
     base = load_base(Path(task.config.model.weights) if task.config.model.weights else None)
     words = Words(base, vocabulary)
     model = _accepted_model(base, task)
-    unseen = [frame for _, frame in heldout]
-    against = reference(model, words, unseen)
-    trained = _train(task, model, words, [frame for _, frame in training])
-    candidate = _candidate(task, accepted, engine, model, words, unseen)
+    frames, unseen = [frame for _, frame in training], [frame for _, frame in heldout]
+    colour = towards_daylight(frames, base.daylight, settings.colour)
+    against = reference(model, words, [recolour_frame(frame, colour) for frame in unseen])
+    trained = _train(task, model, words, [recolour_frame(frame, colour) for frame in frames])
+    candidate = _candidate(task, accepted, engine, model, words, colour, unseen)
     verdict = _judge(task, engine, accepted, candidate, unseen, against)
     if verdict.accepted:
         _leave(task, candidate, model, trained, [entry for entry, _ in training], verdict)
@@ -117,13 +120,14 @@ def _train(task: Round, model: PeftModel, words: Words, frames: list[NDArray[np.
 @torch.no_grad()
 def _candidate(
     task: Round, accepted: Bundle, engine: Engine, model: PeftModel, words: Words,
-    heldout: list[NDArray[np.uint8]],
+    colour: NDArray[np.float32], heldout: list[NDArray[np.uint8]],
 ) -> Bundle:  # fmt: skip
     """The bundle as the engine will take it, with what it says of the probe frames."""
     blocks = sum(name.endswith("q_proj.weight") for name in engine.info.inputs)
     tensors = merged_projections(network_of(model), blocks)
     inputs: Arrays = {name: value.numpy() for name, value in tensors.items()}
     inputs |= {"text": words.embed().numpy(), "string_to_class": words.owner.numpy()}
+    inputs["colour"] = colour
     manifest = {
         "id": task.id, "parent": accepted.id, "sequence": task.sequence, "kind": "adapter",
         "base_digest": engine.info.base_digest,
@@ -141,9 +145,10 @@ def _judge(
 ) -> Verdict:  # fmt: skip
     if not all(np.isfinite(value).all() for value in candidate.inputs.values()):
         return Verdict(False, ("the adapter holds NaN or infinity",), {})
+    same_colour = replace(accepted, inputs=accepted.inputs | {"colour": candidate.inputs["colour"]})
     before, after = (
         np.stack([engine.infer(frame, bundle).labels for frame in heldout])
-        for bundle in (accepted, candidate)
+        for bundle in (same_colour, candidate)
     )
     labelled = None
     if folder := task.config.gate.labelled_dir:

@@ -25,7 +25,7 @@ import torch
 from acclimate.configs.schema import Config, ModelConfig, load_config, to_dict
 from acclimate.configs.vocabulary import load_vocabulary
 from acclimate.daemon.main import prepare
-from acclimate.runtime.bundle import load_bundle
+from acclimate.runtime.bundle import Bundle, load_bundle
 from acclimate.runtime.engine import Engine
 from acclimate.runtime.evaluate import class_iou
 from acclimate.world import Shift
@@ -52,7 +52,9 @@ SUDDEN = {
     "cast": Shift("cast", 0.7), "noise": Shift("noise", 0.7),
 }  # fmt: skip
 SUDDEN_ROUNDS, FRAMES = 1, 60
-METHODS = ("frozen", "frozen_with_concepts", "frozen_normalised", "adapted")
+METHODS = (
+    "frozen", "frozen_with_concepts", "frozen_normalised", "frozen_recoloured", "adapted",
+)  # fmt: skip
 
 
 def condition(
@@ -67,13 +69,14 @@ def condition(
         "frozen": tables(engine, frozen_bundle(config, engine), where),
         "frozen_with_concepts": tables(engine, base, where),
         "frozen_normalised": tables(engine, base, where, daylight),
+        "frozen_recoloured": tables(engine, recoloured(base, led.bundle), where),
         "adapted": tables(engine, led.bundle, where),
     }
     by_day = scenes(report_on, Shift(), words)
     return {
         "stream": stream, "scenes": [report_on.start, report_on.stop],
         "miou": {name: round(miou(rows[name]), 2) for name in METHODS},
-        "gain_95": {n: interval(rows["adapted"], rows[n]) for n in METHODS[:3]},
+        "gain_95": {n: interval(rows["adapted"], rows[n]) for n in METHODS[:-1]},
         "scene_miou": {name: per_scene(rows[name]) for name in METHODS},
         "day_miou": {
             "frozen_with_concepts": round(miou(tables(engine, base, by_day)), 2),
@@ -81,6 +84,11 @@ def condition(
         },
         "rounds": brief(led),
     }  # fmt: skip
+
+
+def recoloured(base: Bundle, adapted: Bundle) -> Bundle:
+    """The control that learned nothing: the base, seeing the colours that `adapted` sees."""
+    return replace(base, inputs=base.inputs | {"colour": adapted.inputs["colour"]})
 
 
 def per_scene(rows: Tables) -> list[float]:
@@ -97,7 +105,7 @@ def brief(led: Adapted) -> list[dict[str, Any]]:
 def over_seeds(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Mean and spread over seeds of every method, and of the gain over each control."""
     scores = {name: np.array([run["miou"][name] for run in runs]) for name in METHODS}
-    gains = {name: scores["adapted"] - scores[name] for name in METHODS[:3]}
+    gains = {name: scores["adapted"] - scores[name] for name in METHODS[:-1]}
     return {"miou": {n: stats(v) for n, v in scores.items()},
             "gain_over": {n: stats(v) for n, v in gains.items()}, "runs": runs}  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""default.json as a picture: four bars a condition, spread over seeds, every seed a dot."""
+"""default.json as a picture: five bars a condition, spread over seeds, every seed a dot."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ LOOK = {
     "frozen": ("frozen", "#c9c9c9"),
     "frozen_with_concepts": ("frozen + concepts", "#8d99ae"),
     "frozen_normalised": ("frozen + concepts + normalised frames", "#e0a458"),
+    "frozen_recoloured": ("frozen + concepts + the stream's colours", "#b5838d"),
     "adapted": ("adapted (gated), raw frames", "#2a9d8f"),
 }
 
@@ -25,8 +26,8 @@ def bars(results: dict[str, Any], path: Path) -> None:
     figure, axis = plt.subplots(figsize=(10, 4.6), layout="constrained")
     for column, (method, (label, color)) in enumerate(LOOK.items()):
         rows = [results["conditions"][name]["miou"][method] for name in names]
-        x = np.arange(len(names)) + 0.2 * (column - 1.5)
-        axis.bar(x, [r["mean"] for r in rows], 0.18, color=color, label=label)
+        x = np.arange(len(names)) + 0.16 * (column - 2)
+        axis.bar(x, [r["mean"] for r in rows], 0.15, color=color, label=label)
         for at, row in zip(x, rows, strict=True):
             axis.plot([at] * len(row["seeds"]), row["seeds"], "k.", markersize=3)
             axis.annotate(f"{row['mean']:.0f}", (at, 0.8), ha="center", fontsize=8)

@@ -66,7 +66,10 @@ class DriftConfig:
 
 @dataclass(frozen=True)
 class AdaptConfig:
-    """One VocAlign round; `hood`: polygons of (x, y) in 0..1 that nothing is learned from."""
+    """One VocAlign round; `hood`: polygons of (x, y) in 0..1 that nothing is learned from.
+
+    `colour`: how far towards daylight's the stream's colours are moved before (ours), 0 = not.
+    """
 
     enabled: bool = True
     steps: int = 40
@@ -85,6 +88,7 @@ class AdaptConfig:
     ema_warmup: bool = False
     ignore_pruned: bool = True
     balance: float = 0.5
+    colour: float = 0.5
     min_frames: int = 24
     newest: int = 48
     hood: tuple[tuple[Point, ...], ...] = ()
@@ -145,8 +149,8 @@ class Config:
 
 
 _SHARES = {
-    "heldout_share", "hood", "tau", "mask_ratio", "ema", "min_pseudo_miou", "min_agreement",
-    "max_histogram_js", "min_class_recall", "max_confidence_drop", "recall_ratio",
+    "heldout_share", "hood", "tau", "colour", "mask_ratio", "ema", "min_pseudo_miou",
+    "min_agreement", "max_histogram_js", "min_class_recall", "max_confidence_drop", "recall_ratio",
 }  # fmt: skip
 _MAY_BE_ZERO = {
     "top_k",

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from acclimate.model.catseg import CATSeg
+from acclimate.model.colour import recolour
 from acclimate.model.inference import class_probabilities
 from acclimate.model.projections import projection_names
 
@@ -17,11 +18,12 @@ OUTPUTS = ("labels", "confidence", "histogram", "embedding", "probability")
 class ServingGraph(nn.Module):
     """What the engine computes for one frame.
 
-    `forward` takes frame (H,W,3) uint8, text (S,P,C), string_to_class (S,T) and the projection
-    weights in `projection_names` order. It returns labels (H,W) uint8, confidence (3,) = mean
-    top probability, share of pixels at 0.5 or more, mean entropy / ln T; histogram (T,) of the
-    labels; embedding (2W,) from frozen layers only, so that an adapter cannot move its own index;
-    probability (H,W) of each pixel's label, for who asks for it.
+    `forward` takes frame (H,W,3) uint8, text (S,P,C), string_to_class (S,T), colour (2,3) = factor
+    and offset of each channel, and the projection weights in `projection_names` order. It returns
+    labels (H,W) uint8, confidence (3,) = mean top probability, share of pixels at 0.5 or more,
+    mean entropy / ln T; histogram (T,) of the labels; embedding (2W,) of the frame as it came, from
+    frozen layers only, so that an adapter cannot move its own index; probability (H,W) of each
+    pixel's label, for who asks for it.
     """
 
     def __init__(self, network: CATSeg, blocks: int) -> None:
@@ -30,14 +32,16 @@ class ServingGraph(nn.Module):
         self.names = tuple(projection_names(blocks).values())
 
     def forward(
-        self, frame: Tensor, text: Tensor, string_to_class: Tensor, *weights: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        self, frame: Tensor, text: Tensor, string_to_class: Tensor, colour: Tensor,
+        *weights: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
         """See the class."""
         image = frame.float().permute(2, 0, 1)[None]
         adapted = dict(zip(self.names, weights, strict=True))
         logits, tokens = functional_call(
-            _Logits(self.network), {f"network.{k}": v for k, v in adapted.items()}, (image, text)
-        )
+            _Logits(self.network), {f"network.{k}": v for k, v in adapted.items()},
+            (image, recolour(image, colour), text),
+        )  # fmt: skip
         probability = class_probabilities(logits, string_to_class, (frame.shape[0], frame.shape[1]))
         labels, confidence, histogram, top = _summary(probability[0])
         return labels, confidence, histogram, appearance_embedding(tokens)[0], top
@@ -48,9 +52,10 @@ class _Logits(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, image: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.network.features(self.network.preprocess(image))
-        return self.network.decode(features, text), features.tokens
+    def forward(self, image: Tensor, coloured: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.network.features(self.network.preprocess(coloured))
+        as_it_came = self.network.tokens(self.network.preprocess(image))
+        return self.network.decode(features, text), as_it_came
 
 
 def appearance_embedding(tokens: Tensor) -> Tensor:

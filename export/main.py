@@ -26,6 +26,7 @@ from acclimate.configs.schema import Config, parse_config
 from acclimate.configs.vocabulary import Vocabulary, load_served
 from acclimate.errors import AcclimateError, BundleError, ConfigError, EngineError
 from acclimate.export.onnx import export_engine
+from acclimate.model.colour import UNCHANGED
 from acclimate.model.load import BaseModel, load_base
 from acclimate.model.projections import merged_projections
 from acclimate.model.text import TextCache, embed_strings, tokenize
@@ -68,7 +69,9 @@ def base_inputs(
     templates = vocabulary.templates_for(base.templates)
     text = embed(base.network, vocabulary.strings, templates, base.known)
     weights = merged_projections(base.network, blocks)
-    inputs: Arrays = {"text": text.numpy(), "string_to_class": vocabulary.string_to_class()}
+    inputs: Arrays = {
+        "text": text.numpy(), "string_to_class": vocabulary.string_to_class(), "colour": UNCHANGED,
+    }  # fmt: skip
     return inputs | {name: value.numpy() for name, value in weights.items()}
 
 

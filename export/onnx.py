@@ -18,6 +18,7 @@ from torch import Tensor
 
 from acclimate.errors import ParityError
 from acclimate.export.graph import OUTPUTS, ServingGraph
+from acclimate.model.colour import UNCHANGED
 from acclimate.model.load import BaseModel
 from acclimate.model.projections import merged_projections
 from acclimate.runtime.engine import GRAPH
@@ -40,12 +41,12 @@ def export_engine(
     out.mkdir(parents=True, exist_ok=True)
     graph = ServingGraph(base.network, blocks).eval()
     weights = merged_projections(base.network, blocks)
-    text = told_apart(text)
-    inputs = (text, string_to_class, *weights.values())
+    text, colour = told_apart(text), torch.from_numpy(UNCHANGED)
+    inputs = (text, string_to_class, colour, *weights.values())
     frame = torch.zeros(*size, 3, dtype=torch.uint8)
     path = out / "model.onnx"
     strings = string_range(base.network.config.pad_len, len(text))
-    names = ["frame", "text", "string_to_class", *weights]
+    names = ["frame", "text", "string_to_class", "colour", *weights]
     _write_onnx(graph, (frame, *inputs), path, names, strings)
     parity = _parity(graph, path, inputs, probes)
     info = {
@@ -87,13 +88,13 @@ def _write_onnx(
 ) -> None:  # fmt: skip
     strings = torch.export.Dim("strings", min=string_range[0], max=string_range[1])
     classes = torch.export.Dim("classes", min=2, max=MOST_CLASSES)
-    weights: tuple[dict[int, object], ...] = tuple({} for _ in range(len(arguments) - 3))
+    weights: tuple[dict[int, object], ...] = tuple({} for _ in range(len(arguments) - 4))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             graph, arguments, dynamo=True, verbose=False, input_names=names,
             output_names=list(OUTPUTS),
-            dynamic_shapes=({}, {0: strings}, {0: strings, 1: classes}, weights),
+            dynamic_shapes=({}, {0: strings}, {0: strings, 1: classes}, {}, weights),
         )  # fmt: skip
         assert program is not None
         program.save(str(path))
@@ -125,5 +126,6 @@ def _input_table(text: Tensor, weights: dict[str, Tensor]) -> dict[str, Any]:
     table: dict[str, Any] = {
         "text": [[-1, *text.shape[1:]], "float32"],
         "string_to_class": [[-1, -1], "float32"],
+        "colour": [[2, 3], "float32"],
     }
     return table | {name: [list(w.shape), "float32"] for name, w in weights.items()}

@@ -17,6 +17,7 @@ from acclimate.configs.schema import Config
 from acclimate.configs.vocabulary import Vocabulary
 from acclimate.errors import IncompatibleBundle
 from acclimate.model.catseg import CATSeg
+from acclimate.model.colour import recolour
 from acclimate.model.inference import label_map
 from acclimate.model.load import load_base
 from acclimate.model.projections import projection_names
@@ -43,7 +44,8 @@ def open_reference(
     network = with_projections(base.network, bundle).to(device)
     text = torch.from_numpy(bundle.inputs["text"]).to(device)
     owner = torch.from_numpy(bundle.inputs["string_to_class"]).to(device) if concepts else None
-    return _predictor(network, text, owner, job.protocol == "sliding")
+    colour = torch.from_numpy(bundle.inputs["colour"]).to(device)
+    return _predictor(network, text, owner, colour, job.protocol == "sliding")
 
 
 def with_projections(network: CATSeg, bundle: Bundle) -> CATSeg:
@@ -56,12 +58,14 @@ def with_projections(network: CATSeg, bundle: Bundle) -> CATSeg:
     return network
 
 
-def _predictor(network: CATSeg, text: Tensor, owner: Tensor | None, sliding: bool) -> Predict:
+def _predictor(
+    network: CATSeg, text: Tensor, owner: Tensor | None, colour: Tensor, sliding: bool
+) -> Predict:
     @torch.inference_mode()
     def predict(image: Image, size: tuple[int, int]) -> Seen:
         pixels = torch.from_numpy(image).to(text.device).permute(2, 0, 1)[None].float()
         labels, score = label_map(
-            network, pixels, text, size, sliding=sliding, string_to_class=owner
+            network, recolour(pixels, colour), text, size, sliding=sliding, string_to_class=owner
         )
         return Seen(labels.cpu().numpy().astype(np.uint16), score.float().cpu().numpy())
 

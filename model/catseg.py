@@ -136,11 +136,16 @@ class CATSeg(nn.Module):
 
     def features(self, image: Tensor) -> Features:
         """Preprocessed image (B,3,H,W) -> image features."""
-        tokens = self.clip.visual.embed(image)
+        tokens = self.tokens(image)
         dense, hooks = self.clip.visual.encode(tokens)
         res4 = self.upsample1(self._to_map(hooks[0]))
         res5 = self.upsample2(self._to_map(hooks[1]))
         return Features(dense, (self._to_map(dense), res4, res5), tokens)
+
+    def tokens(self, image: Tensor) -> Tensor:
+        """Preprocessed image (B,3,H,W) -> tokens before block 0 (B,1+hw,W)."""
+        tokens: Tensor = self.clip.visual.embed(image)
+        return tokens
 
     def decode(self, features: Features, text: Tensor) -> Tensor:
         """Image features and text (T,P,C) or (B,T,P,C) -> logits (B,T,4h,4w)."""

@@ -13,6 +13,7 @@ from acclimate.configs.published import locate
 from acclimate.errors import CheckpointError
 from acclimate.model.catseg import CATSeg
 from acclimate.model.checkpoint import load_official
+from acclimate.model.colour import Daylight
 from acclimate.model.config import CATSegConfig
 from acclimate.model.files import read_weights
 from acclimate.model.shapes import build, identify, infer
@@ -28,19 +29,23 @@ _NO_BASE = {
     "unknown": "no tensor in it has a name of CAT-Seg; see `acclimate weights inspect`",
 }
 
+Description = tuple[CATSegConfig, tuple[str, ...], Daylight | None]
+
 
 @dataclass(frozen=True)
 class BaseModel:
     """A read-only base: the network (eval mode, no gradients) and what belongs to it.
 
     `known` lists the CLIP token ids of a compact token table, None for the full one;
-    `digest` is the sha256 of the weights file.
+    `digest` is the sha256 of the weights file; `daylight` the colours it was trained under, None
+    where nobody measured them.
     """
 
     network: CATSeg
     templates: tuple[str, ...]
     known: Tensor | None
     digest: str
+    daylight: Daylight | None = None
 
 
 def load_base(weights: Path | str | None = None) -> BaseModel:
@@ -53,31 +58,33 @@ def load_base(weights: Path | str | None = None) -> BaseModel:
     state = read_weights(path)
     known = state.pop("known_tokens", None)
     try:
-        shape, templates = describe(path.with_name("config.json"), state)
+        shape, templates, daylight = describe(path.with_name("config.json"), state)
         _check_known(known, shape)
         network = build(shape)
         load_official(network, state)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    return BaseModel(network.eval().requires_grad_(False), templates, known, digest)
+    return BaseModel(network.eval().requires_grad_(False), templates, known, digest, daylight)
 
 
-def describe(config: Path, state: dict[str, Tensor]) -> tuple[CATSegConfig, tuple[str, ...]]:
-    """Sizes and templates, from the file `config` or else from official tensors.
+def describe(config: Path, state: dict[str, Tensor]) -> Description:
+    """Sizes, templates and daylight, from the file `config` or else from official tensors.
 
-    `config` is {"network": sizes, "template": a sentence or a list of them}. Raises
-    CheckpointError that names it if it is wrong.
+    `config` is {"network": sizes, "template": a sentence or a list of them, "daylight"?: colours}.
+    Raises CheckpointError that names it if it is wrong.
     """
     if not config.exists():
         kind = identify(state)
         if kind == "clip" or kind == "unknown":
             raise CheckpointError(_NO_BASE[kind])
-        return infer(state, kind), _OFFICIAL[kind]
+        return infer(state, kind), _OFFICIAL[kind], None
     try:
         stored = json.loads(config.read_text())
         told = stored["template"]
         templates = tuple(map(str, told)) if isinstance(told, list) else (str(told),)
-        return CATSegConfig.from_dict(dict(stored["network"])), templates
+        colours = stored.get("daylight")
+        daylight = None if colours is None else Daylight.from_dict(colours)
+        return CATSegConfig.from_dict(dict(stored["network"])), templates, daylight
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"cannot read {config}: {error!r}; it must describe the weights beside it"

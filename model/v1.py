@@ -29,6 +29,10 @@ class CATSegV1(CATSeg):
 
     def features(self, image: Tensor) -> Features:
         """Crops (B,3,H,W) RGB 0..255 of the network's size -> image features."""
-        tokens = self.clip.visual.embed((image - self.mean) / self.std)
+        tokens = self.tokens(image)
         dense, _ = self.clip.visual.encode(tokens)
         return Features(dense, tuple(self.resnet(image)), tokens)
+
+    def tokens(self, image: Tensor) -> Tensor:
+        """Crops as `features` takes them -> tokens before block 0 (B,1+hw,W)."""
+        return super().tokens((image - self.mean) / self.std)

@@ -80,7 +80,7 @@ def _fit(path: Path, checkpoint: Checkpoint, kind: Kind) -> tuple[dict[str, Any]
     if kind == "clip":
         return _towers(state)
     try:
-        config, _ = describe(path.with_name("config.json"), state)
+        config, *_ = describe(path.with_name("config.json"), state)
         wanted = to_official(outline(config))
     except CheckpointError as error:
         return {}, [str(error)]
@@ -119,7 +119,7 @@ def export(weights: str, out: Path, form: Format | None) -> str:
             f"{path} has a table of a few words instead of CLIP's; only acclimate can use that, "
             "with its config.json: copy both"
         )
-    config, _ = describe(path.with_name("config.json"), state)
+    config, *_ = describe(path.with_name("config.json"), state)
     network = build(config)
     load_official(network, state)
     chosen = form or _usual(out, config)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from acclimate.runtime.bundle import Bundle
 
 OUTPUTS = ("labels", "confidence", "histogram", "embedding")
-GRAPH = 3  # the version of the graph's inputs and outputs that this code serves
+GRAPH = 4  # the version of the graph's inputs and outputs that this code serves
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from acclimate.export.graph import ServingGraph, appearance_embedding
 from acclimate.model.catseg import CATSeg
+from acclimate.model.colour import UNCHANGED, recolour_frame
 from acclimate.model.load import load_base
 from acclimate.model.projections import merged_projections, projection_names
 from acclimate.runtime.bundle import Bundle
@@ -21,6 +22,7 @@ from tests.unit.export.conftest import BLOCKS, SIZE, Exported, words
 FRAME = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8))
 TEXT = F.normalize(torch.randn(6, 1, 32, generator=torch.Generator().manual_seed(1)), dim=-1)
 OWNER = torch.eye(4)[[0, 0, 1, 2, 3, 3]]
+PLAIN = torch.from_numpy(UNCHANGED)
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +31,12 @@ def network(tiny_weights: Path) -> CATSeg:
 
 
 @torch.inference_mode()
-def served(network: CATSeg, frame: Tensor = FRAME, factor: float = 1.0) -> tuple[Tensor, ...]:
-    """The graph's outputs with every adapted weight times `factor`."""
+def served(
+    network: CATSeg, frame: Tensor = FRAME, factor: float = 1.0, colour: Tensor = PLAIN
+) -> tuple[Tensor, ...]:
+    """The graph's outputs with every adapted weight times `factor`, seeing `colour`."""
     weights = [factor * weight for weight in merged_projections(network, BLOCKS).values()]
-    outputs = ServingGraph(network, BLOCKS).eval()(frame, TEXT, OWNER, *weights)
+    outputs = ServingGraph(network, BLOCKS).eval()(frame, TEXT, OWNER, colour, *weights)
     assert isinstance(outputs, tuple)
     return outputs
 
@@ -74,7 +78,7 @@ def test_confidence_is_top_share_and_entropy(network: CATSeg) -> None:
 def test_a_class_without_strings_costs_no_number(exported: Exported) -> None:
     text, owner = words(2)
     weights = merged_projections(exported.base.network, BLOCKS).values()
-    inputs = {"text": text, "string_to_class": owner}
+    inputs = {"text": text, "string_to_class": owner, "colour": PLAIN}
     inputs |= dict(zip(projection_names(BLOCKS), weights, strict=True))
     engine, arrays = Engine(exported.folder, 1, "cpu"), {n: t.numpy() for n, t in inputs.items()}
     frame = FRAME.numpy()
@@ -87,6 +91,15 @@ def test_an_adapter_moves_the_labels_but_not_the_embedding(network: CATSeg) -> N
     plain, turned = served(network), served(network, factor=-2.0)
     assert not torch.equal(plain[1], turned[1])
     assert torch.equal(plain[3], turned[3])
+
+
+def test_colours_move_the_labels_but_not_the_embedding(network: CATSeg) -> None:
+    colour = torch.tensor([[0.5, 1, 2], [40, 0, -60]])
+    moved = torch.from_numpy(recolour_frame(FRAME.numpy(), colour.numpy()))
+    found, same = served(network, colour=colour), served(network, moved)
+    torch.testing.assert_close(found[1], same[1], rtol=1e-3, atol=1e-3)
+    assert torch.equal(found[3], served(network)[3])
+    assert not torch.equal(found[3], same[3])
 
 
 def test_the_networks_own_weights_stay_as_they_are(network: CATSeg) -> None:

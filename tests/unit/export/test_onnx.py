@@ -77,7 +77,8 @@ def test_the_table_is_what_the_graph_takes(prepared: Path) -> None:
     assert taken.pop("frame") == [*SIZE, 3]
     assert {name: shape for name, (shape, _) in table.items()} == taken
     assert {kind for _, kind in table.values()} == {"float32"}
-    assert list(table) == ["text", "string_to_class", *projection_names(BLOCKS)]
+    expected = ["text", "string_to_class", "colour", *projection_names(BLOCKS)]
+    assert list(table) == expected
     assert [node.name for node in session.get_outputs()] == list(onnx.OUTPUTS)
 
 

@@ -13,6 +13,7 @@ from acclimate.errors import IncompatibleBundle, ParityError
 from acclimate.export import onnx as module
 from acclimate.export.graph import ServingGraph
 from acclimate.export.onnx import export_engine, string_range
+from acclimate.model.colour import UNCHANGED
 from acclimate.model.load import BaseModel, load_base
 from acclimate.model.projections import merged_projections
 from acclimate.runtime.bundle import load_bundle, write_bundle
@@ -23,7 +24,8 @@ PROBES = [noise(5), noise(6)]
 
 
 def inputs(base: BaseModel, strings: int = 6) -> tuple[Tensor, ...]:
-    return (*words(strings), *merged_projections(base.network, BLOCKS).values())
+    weights = merged_projections(base.network, BLOCKS).values()
+    return (*words(strings), torch.from_numpy(UNCHANGED), *weights)
 
 
 def parity(exported: Exported, strings: int = 6) -> dict[str, float]:

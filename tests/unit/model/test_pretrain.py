@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from acclimate.model import pretrain
+from acclimate.model.colour import Daylight
 from acclimate.model.load import DEFAULT, load_base
 from acclimate.model.pretrain import (
     SYNONYMS,
@@ -22,6 +23,7 @@ from acclimate.model.pretrain import (
     default_config,
     known_tokens,
     learning_rate,
+    measured_daylight,
 )
 from acclimate.world import IGNORE, SOURCE_NAMES
 
@@ -120,7 +122,11 @@ def test_the_shipped_log_is_of_these_settings() -> None:
 def test_the_shipped_config_is_of_this_script() -> None:
     config = json.loads((DEFAULT / "config.json").read_text())
     expected = default_config(len(known_tokens())).to_dict()
+    daylight = Daylight.from_dict(config.pop("daylight"))
     assert config == {"network": json.loads(json.dumps(expected)), "template": TEMPLATE}
+    again = measured_daylight()
+    np.testing.assert_allclose(daylight.mean, again.mean, atol=1)  # whole grey levels
+    np.testing.assert_allclose(daylight.spread, again.spread, atol=1)
 
 
 def test_the_shipped_words_are_those_of_the_synonyms() -> None:
