@@ -62,7 +62,7 @@ def run(task: Round) -> Verdict:
     words = Words(base, vocabulary)
     model = _accepted_model(base, task)
     frames, unseen = [frame for _, frame in training], [frame for _, frame in heldout]
-    colour = towards_daylight(frames, base.daylight, settings.colour)
+    colour = _colours(task, accepted, base, frames)
     against = reference(model, words, [recolour_frame(frame, colour) for frame in unseen])
     trained = _train(task, model, words, [recolour_frame(frame, colour) for frame in frames])
     candidate = _candidate(task, accepted, engine, model, words, colour, unseen)
@@ -99,6 +99,15 @@ def _accepted_model(base: BaseModel, task: Round) -> PeftModel:
     if folder.is_dir():
         return load_adapter(base.network, folder)
     return new_adapter(base.network, settings.rank, settings.alpha, settings.blocks)
+
+
+def _colours(
+    task: Round, accepted: Bundle, base: BaseModel, frames: list[NDArray[np.uint8]]
+) -> NDArray[np.float32]:
+    """Those of the accepted adapter, which was trained under them; from the base, the stream's."""
+    if (task.parent_dir / ADAPTER).is_dir():
+        return accepted.inputs["colour"]
+    return towards_daylight(frames, base.daylight, task.config.adapt.colour)
 
 
 def _train(task: Round, model: PeftModel, words: Words, frames: list[NDArray[np.uint8]]) -> Trained:

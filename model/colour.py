@@ -34,7 +34,9 @@ class Daylight:
     def from_dict(cls, values: Mapping[str, Any]) -> Daylight:
         """Read `to_dict`'s form; raises ValueError, KeyError or TypeError."""
         ranges = [np.array(values[name], np.float32) for name in ("mean", "spread")]
-        if any(r.shape != (2, 3) or not (0 <= r[0]).all() or not (r[0] <= r[1]).all() for r in ranges):
+        if any(
+            r.shape != (2, 3) or not (r[0] >= 0).all() or not (r[0] <= r[1]).all() for r in ranges
+        ):
             raise ValueError("daylight: mean and spread must be [low R G B, high R G B]")
         return cls(*ranges)
 
@@ -52,9 +54,7 @@ def statistics(frames: Frames) -> tuple[NDArray[np.float32], NDArray[np.float32]
     return pixels.mean((0, 1, 2)), pixels.std((1, 2)).mean(0)
 
 
-def towards_daylight(
-    frames: Frames, daylight: Daylight | None, part: float
-) -> NDArray[np.float32]:
+def towards_daylight(frames: Frames, daylight: Daylight | None, part: float) -> NDArray[np.float32]:
     """Frames (H,W,3) of one stream -> (2,3) factors and offsets, `part` (0..1) of the way.
 
     A channel whose mean and spread lie within daylight's is left as it is. A factor is at most

@@ -16,6 +16,7 @@ from acclimate.configs.vocabulary import Vocabulary, load_vocabulary, parse_clas
 from acclimate.errors import ConfigError, CorruptBundle
 from acclimate.export import words as module
 from acclimate.export.words import adapted, embed, main
+from acclimate.model.colour import UNCHANGED
 from acclimate.model.load import load_base
 from acclimate.model.projections import merged_projections
 from acclimate.model.text import embed_strings
@@ -43,6 +44,7 @@ def with_adapter(state: Path, words: Vocabulary) -> None:
         text = embed_strings(network_of(model), words.strings, base.templates, base.known)
         inputs = {k: v.numpy() for k, v in merged_projections(network_of(model), 4).items()}
     inputs |= {"text": text.numpy(), "string_to_class": words.string_to_class()}
+    inputs["colour"] = UNCHANGED
     save_adapter(model, state / "lora")
     engine = Engine(state / "engine", 1, "cpu")
     own = load_bundle(state / "adapters" / "base", engine.info)
