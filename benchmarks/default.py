@@ -25,11 +25,11 @@ import torch
 from acclimate.configs.schema import Config, ModelConfig, load_config, to_dict
 from acclimate.configs.vocabulary import load_vocabulary
 from acclimate.daemon.main import prepare
-from acclimate.runtime.bundle import Bundle, load_bundle
+from acclimate.runtime.bundle import load_bundle
 from acclimate.runtime.engine import Engine
 from acclimate.runtime.evaluate import class_iou
 from acclimate.world import Shift
-from benchmarks.demo import frozen_bundle, spread
+from benchmarks.demo import frozen_bundle, recoloured, spread
 from benchmarks.drive import Adapted, adapt_along
 from benchmarks.machine import machine
 from benchmarks.plot import bars
@@ -84,11 +84,6 @@ def condition(
         },
         "rounds": brief(led),
     }  # fmt: skip
-
-
-def recoloured(base: Bundle, adapted: Bundle) -> Bundle:
-    """The control that learned nothing: the base, seeing the colours that `adapted` sees."""
-    return replace(base, inputs=base.inputs | {"colour": adapted.inputs["colour"]})
 
 
 def per_scene(rows: Tables) -> list[float]:

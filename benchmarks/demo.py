@@ -13,6 +13,7 @@ import platform
 import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,11 @@ def frozen_bundle(config: Config, engine: Engine) -> Bundle:
     return Bundle("frozen", {"base_digest": engine.info.base_digest}, inputs, empty, empty)
 
 
+def recoloured(base: Bundle, adapted: Bundle) -> Bundle:
+    """The control that learned nothing: the base, seeing the colours that `adapted` sees."""
+    return replace(base, inputs=base.inputs | {"colour": adapted.inputs["colour"]})
+
+
 def evaluate(config: Config, state: Path, adapter: str) -> tuple[dict[str, Any], list[Scene]]:
     """mIoU at the night end of the drive on scenes nobody has seen, with labels."""
     engine = Engine(state / "engine", threads=2)
@@ -123,6 +129,7 @@ def evaluate(config: Config, state: Path, adapter: str) -> tuple[dict[str, Any],
         "frozen": tables(engine, frozen_bundle(config, engine), where),
         "frozen_with_concepts": tables(engine, base, where),
         "frozen_normalised": tables(engine, base, where, daylight),
+        "frozen_recoloured": tables(engine, recoloured(base, adapted), where),
         "adapted": tables(engine, adapted, where),
     }
     gain = interval(rows["adapted"], rows["frozen_with_concepts"])
@@ -178,7 +185,8 @@ def summary(report: dict[str, Any]) -> str:
     names = {
         "frozen": "frozen", "frozen_with_concepts": "frozen + concepts",
         "frozen_normalised": "frozen + concepts + normalised frames",
-        "adapted": f"adapted ({report['adapter']}), raw frames",
+        "frozen_recoloured": "frozen + concepts + the adapter's colours",
+        "adapted": f"adapted ({report['adapter']})",
     }  # fmt: skip
     low, high = report["gain_over_concepts_95"]
     lines = ["", f"{'at the night end, 40 fresh scenes (labels used here only)':<60}{'mIoU %':>8}"]

@@ -15,8 +15,8 @@ LOOK = {
     "frozen": ("frozen", "#c9c9c9"),
     "frozen_with_concepts": ("frozen + concepts", "#8d99ae"),
     "frozen_normalised": ("frozen + concepts + normalised frames", "#e0a458"),
-    "frozen_recoloured": ("frozen + concepts + the stream's colours", "#b5838d"),
-    "adapted": ("adapted (gated), raw frames", "#2a9d8f"),
+    "frozen_recoloured": ("frozen + concepts + the adapter's colours", "#b5838d"),
+    "adapted": ("adapted (gated)", "#2a9d8f"),
 }
 
 

@@ -74,7 +74,7 @@ class AdaptConfig:
     enabled: bool = True
     steps: int = 40
     batch: int = 2
-    lr: float = 2e-3
+    lr: float = 1.5e-3
     rank: int = 4
     alpha: float = 4.0
     blocks: int = 4
