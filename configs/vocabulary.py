@@ -18,7 +18,7 @@ from acclimate.configs.vocabulary_checks import problems_of
 from acclimate.errors import ConfigError
 
 PACKAGED = Path(__file__).parent / "vocabularies"
-MOST_SERVED = 255
+MOST_SERVED, MOST_STRINGS = 255, 4096
 NOT_COUNTED = 65535
 Color = tuple[int, int, int]
 
@@ -138,12 +138,21 @@ def load_vocabulary(name_or_path: str) -> Vocabulary:
 def load_served(name_or_path: str) -> Vocabulary:
     """`load_vocabulary` for the serving path, whose label maps are uint8; raises ConfigError."""
     vocabulary = load_vocabulary(name_or_path)
-    if (classes := len(vocabulary.classes)) > MOST_SERVED:
-        raise ConfigError([
-            f"vocabulary {name_or_path!r} has {classes} classes; the daemon serves at most "
-            f"{MOST_SERVED}: leave out those that your camera never sees"
-        ])  # fmt: skip
+    check_served(vocabulary, f"vocabulary {name_or_path!r}")
     return vocabulary
+
+
+def check_served(vocabulary: Vocabulary, where: str) -> None:
+    """Raises ConfigError for more classes or strings than an engine serves."""
+    for what, have, most in (
+        ("classes", len(vocabulary.classes), MOST_SERVED),
+        ("strings", len(vocabulary.strings), MOST_STRINGS),
+    ):
+        if have > most:
+            raise ConfigError([
+                f"{where} has {have} {what}; the daemon serves at most {most}: leave out those "
+                "that your camera never sees"
+            ])  # fmt: skip
 
 
 def parse_vocabulary(raw: Any, where: str = "vocabulary") -> Vocabulary:

@@ -27,6 +27,13 @@ def problems_of(raw: object, where: str) -> list[str]:
     return problems or [*_words(rows, where), *_lengths(raw, where), *_labels(raw, where)]
 
 
+def is_template(sentence: object) -> bool:
+    """Text with one {} and no other brace: what a class name can be put into."""
+    if not isinstance(sentence, str):
+        return False
+    return sentence.count("{}") == sentence.count("{") == sentence.count("}") == 1
+
+
 def _top(raw: dict[Any, Any], where: str) -> list[str]:
     problems = _unknown(raw, _TOP, where)
     templates, ignore = raw.get("templates", [""]), raw.get("ignore", [])
@@ -36,7 +43,7 @@ def _top(raw: dict[Any, Any], where: str) -> list[str]:
         problems += [
             f"{where}: template {t!r} must be a sentence with one {{}} for the class"
             for t in templates
-            if not (isinstance(t, str) and t.count("{}") == t.count("{") == t.count("}") == 1)
+            if not is_template(t)
         ]
     if not (isinstance(ignore, list) and all(_is_label(i) for i in ignore)):
         problems.append(f"{where}: ignore must list {_LABEL}")

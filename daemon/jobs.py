@@ -53,7 +53,7 @@ def located(job: Job) -> Job:
         find_pairs(Path(job.images), Path(job.labels), job.label_ids)
         return job
     found = find_dataset(Path(job.root), job.dataset or None, job.split or None)
-    if job.vocabulary or job.classes:
+    if (job.vocabulary, job.classes) != (None, None):
         return job
     return Job(**{**vars(job), "vocabulary": VOCABULARIES[found.dataset]})
 
@@ -93,8 +93,8 @@ def read_evaluate(options: argparse.Namespace) -> Job:
 
 def _common(options: argparse.Namespace) -> dict[str, Any]:
     return {
-        "adapter": options.adapter, "vocabulary": options.vocabulary or "",
-        "classes": options.classes or "", "concepts": options.concepts,
+        "adapter": options.adapter, "vocabulary": options.vocabulary,
+        "classes": options.classes, "concepts": options.concepts,
         "protocol": options.protocol, "label_ids": options.label_ids,
     }  # fmt: skip
 

@@ -29,7 +29,7 @@ from acclimate.export.onnx import export_engine
 from acclimate.model.colour import UNCHANGED
 from acclimate.model.load import BaseModel, load_base
 from acclimate.model.projections import merged_projections
-from acclimate.model.text import TextCache, embed_strings, tokenize
+from acclimate.model.text import TextCache, embed_strings, token_ids
 from acclimate.runtime.bundle import Arrays, Bundle, load_bundle, write_bundle
 from acclimate.runtime.durable import commit_folder, fresh_folder
 from acclimate.runtime.engine import Engine, EngineInfo
@@ -57,7 +57,8 @@ def check(config: Config) -> None:
     base, vocabulary = _parts(config)
     words = [word for string in vocabulary.strings for word in string.split(", ")]
     templates = vocabulary.templates_for(base.templates)
-    tokenize([template.format(word) for template in templates for word in words])
+    texts = [template.format(word) for template in templates for word in words]
+    token_ids(base.network, texts, base.known)
 
 
 @torch.no_grad()

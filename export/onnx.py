@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from acclimate.configs.vocabulary import MOST_SERVED, MOST_STRINGS
 from acclimate.errors import ParityError
 from acclimate.export.graph import OUTPUTS, ServingGraph
 from acclimate.model.colour import UNCHANGED
@@ -26,7 +27,6 @@ from acclimate.runtime.engine import GRAPH
 TOLERANCE = 1e-3
 AGREEMENT = 0.999
 APART = 0.02
-MOST_STRINGS, MOST_CLASSES = 4096, 255
 
 
 def export_engine(
@@ -87,7 +87,7 @@ def _write_onnx(
     string_range: tuple[int, int],
 ) -> None:  # fmt: skip
     strings = torch.export.Dim("strings", min=string_range[0], max=string_range[1])
-    classes = torch.export.Dim("classes", min=2, max=MOST_CLASSES)
+    classes = torch.export.Dim("classes", min=2, max=MOST_SERVED)
     weights: tuple[dict[int, object], ...] = tuple({} for _ in range(len(arguments) - 4))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -25,7 +25,7 @@ from peft import PeftModel
 from safetensors import SafetensorError
 
 from acclimate.configs.schema import Config, parse_config
-from acclimate.configs.vocabulary import MOST_SERVED, Vocabulary
+from acclimate.configs.vocabulary import Vocabulary, check_served
 from acclimate.errors import AcclimateError, ConfigError, CorruptBundle, EngineError
 from acclimate.export.main import export_to
 from acclimate.model.catseg import CATSeg
@@ -41,10 +41,7 @@ MOST_KEPT = 16
 
 def embed(config: Config, state: Path, adapter: str, words: Vocabulary) -> Place:
     """Make `place_of(state, adapter, words)` ready; raises AcclimateError kinds."""
-    if len(words.classes) > MOST_SERVED:
-        raise ConfigError([
-            f"{len(words.classes)} classes are wanted, a label map holds at most {MOST_SERVED}"
-        ])  # fmt: skip
+    check_served(words, "the vocabulary")
     with _alone(state / "words"):
         place = place_of(state, adapter, words)
         if not place.ready:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from acclimate.configs.published import locate
+from acclimate.configs.vocabulary_checks import is_template
 from acclimate.errors import CheckpointError
 from acclimate.model.catseg import CATSeg
 from acclimate.model.checkpoint import load_official
@@ -80,17 +81,26 @@ def describe(config: Path, state: dict[str, Tensor]) -> Description:
         return infer(state, kind), _OFFICIAL[kind], None
     try:
         stored = json.loads(config.read_text())
-        told = stored["template"]
-        templates = tuple(map(str, told)) if isinstance(told, list) else (str(told),)
-        colours = stored.get("daylight")
+        told, colours = stored["template"], stored.get("daylight")
+        templates = tuple(told) if isinstance(told, list) else (told,)
         daylight = None if colours is None else Daylight.from_dict(colours)
-        return CATSegConfig.from_dict(dict(stored["network"])), templates, daylight
+        shape = CATSegConfig.from_dict(dict(stored["network"]))
+        _check_templates(templates, shape)
+        return shape, templates, daylight
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"cannot read {config}: {error!r}; it must describe the weights beside it"
         ) from error
     except CheckpointError as error:
         raise CheckpointError(f"{config}: {error}") from error
+
+
+def _check_templates(templates: tuple[str, ...], shape: CATSegConfig) -> None:
+    if odd := [sentence for sentence in templates if not is_template(sentence)]:
+        raise CheckpointError(f"template {odd[0]!r} must be a sentence with one {{}} for the class")
+    takes = (shape.num_templates, shape.num_templates * shape.template_tiles)
+    if len(templates) not in takes:
+        raise CheckpointError(f"{len(templates)} templates, its network takes {takes[0]}")
 
 
 def _check_known(known: Tensor | None, shape: CATSegConfig) -> None:

@@ -65,6 +65,14 @@ def compact(ids: Tensor, known: Tensor) -> Tensor:
     return torch.where(ids >= START, marks, rows)
 
 
+def token_ids(network: CATSeg, texts: Sequence[str], known: Tensor | None = None) -> Tensor:
+    """`tokenize` for this network; raises CheckpointError where its table lacks those ids."""
+    ids = tokenize(texts, known)
+    if int(ids.max()) >= (rows := network.config.vocab_size):
+        raise CheckpointError(f"a token table of {rows} rows needs `known_tokens` beside it")
+    return ids
+
+
 def embed_strings(
     network: CATSeg, strings: Sequence[str], templates: Sequence[str], known: Tensor | None = None
 ) -> Tensor:
@@ -75,10 +83,7 @@ def embed_strings(
     """
     groups = [string.split(", ") for string in strings]
     texts = [t.format(word) for group in groups for word in group for t in templates]
-    device = next(network.parameters()).device
-    ids = tokenize(texts, known).to(device)
-    if int(ids.max()) >= (rows := network.config.vocab_size):
-        raise CheckpointError(f"a token table of {rows} rows needs `known_tokens` beside it")
+    ids = token_ids(network, texts, known).to(next(network.parameters()).device)
     features = torch.cat([network.encode_text(part) for part in ids.split(TEXTS_AT_ONCE)])
     parts = features.unflatten(0, (-1, len(templates))).split([len(group) for group in groups])
     return F.normalize(torch.stack([part.mean(0) for part in parts]), dim=-1)

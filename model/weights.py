@@ -28,9 +28,10 @@ _WHAT = {
     "v2": "CAT-Seg v2", "v1": "CAT-Seg v1 (mmsegmentation, VocAlign)",
     "clip": "CLIP's two towers", "unknown": "nothing known here",
 }  # fmt: skip
+_SERVED = "model.weights of a config: run, segment, evaluate; weights export"
 _USE = {
-    "v2": "model.weights of a config: run, segment, evaluate; weights export",
-    "v1": "load_base from Python; weights export; no engine is made of it",
+    "v2": _SERVED,
+    "v1": _SERVED,
     "clip": "load_clip of acclimate.model.checkpoint, for the towers of a network; no command",
     "unknown": "no command",
 }

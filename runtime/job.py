@@ -25,12 +25,13 @@ WITH, WITHOUT = "with concepts", "without concepts"
 @dataclass(frozen=True)
 class Job:
     """What is wanted. `protocol`: served = the engine as it serves; whole and sliding = the
-    network in torch, as CAT-Seg's authors evaluate it. Paths are strings, "" where not given."""
+    network in torch, as CAT-Seg's authors evaluate it. Paths are strings, "" where not given;
+    words are None there: none at all ("") is a mistake."""
 
     kind: Literal["segment", "evaluate"]
     adapter: str = "base"
-    vocabulary: str = ""
-    classes: str = ""
+    vocabulary: str | None = None
+    classes: str | None = None
     concepts: Literal["with", "without", "both"] = "with"
     protocol: Literal["served", "whole", "sliding"] = "served"
     label_ids: Literal["index", "dataset"] = "index"
@@ -57,10 +58,11 @@ def read_job(text: str) -> Job:
 
 def vocabularies(job: Job, config: Config) -> dict[str, Vocabulary]:
     """The words to see with, one or both of WITH and WITHOUT; raises ConfigError."""
-    if job.classes:
+    if job.classes is not None:
         words = parse_classes(job.classes)
     else:
-        words = load_served(job.vocabulary or config.model.vocabulary)
+        told = job.vocabulary
+        words = load_served(config.model.vocabulary if told is None else told)
     both = {WITH: words, WITHOUT: without_concepts(words)}
     chosen = {"with": [WITH], "without": [WITHOUT], "both": [WITH, WITHOUT]}[job.concepts]
     return {name: both[name] for name in chosen}

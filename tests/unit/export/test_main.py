@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from safetensors.torch import load_file, save_file
 
 from acclimate.configs.schema import Config, parse_config, to_dict
 from acclimate.configs.vocabulary import load_vocabulary, parse_vocabulary
@@ -223,6 +224,19 @@ def test_a_check_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert main(["--config", str(path), "--check"]) == 1
     assert "no/such" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_check_sees_that_the_table_of_words_is_gone(
+    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(tiny_weights.with_name("config.json"), tmp_path)
+    state = load_file(tiny_weights)
+    del state["known_tokens"]
+    save_file(state, tmp_path / "bare.safetensors")
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps({"model": {"weights": str(tmp_path / "bare.safetensors")}}))
+    assert main(["--config", str(path), "--check"]) == 1
+    assert "needs `known_tokens`" in capsys.readouterr().err
 
 
 def test_a_vocabularys_template_takes_the_place_of_the_models() -> None:

@@ -108,6 +108,13 @@ def test_more_classes_than_a_byte_are_refused(state: Path) -> None:
         embed(Config(), state, "base", words)
 
 
+def test_more_strings_than_an_engine_can_take_are_refused(state: Path) -> None:
+    concepts = ["|".join(f"word {i} {j}" for j in range(17)) for i in range(241)]
+    words = parse_classes(",".join(concepts))
+    with pytest.raises(ConfigError, match=r"4097 strings; .* at most 4096"):
+        embed(Config(), state, "base", words)
+
+
 def test_a_rotten_adapter_is_named(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text("{")
     with pytest.raises(CorruptBundle, match=str(tmp_path)):

@@ -187,10 +187,28 @@ def test_v1_as_released_has_ten(tmp_path: Path) -> None:
 
 
 def test_a_config_may_list_templates(tmp_path: Path) -> None:
-    save_official(build(OFFICIAL_V2), tmp_path / "w.pth", "detectron2")
-    told = {"network": OFFICIAL_V2.to_dict(), "template": ["a {}", "the {}"]}
+    two = replace(OFFICIAL_V2, num_templates=2)
+    save_official(build(two), tmp_path / "w.pth", "detectron2")
+    told = {"network": two.to_dict(), "template": ["a {}", "the {}"]}
     (tmp_path / "config.json").write_text(json.dumps(told))
     assert load_base(tmp_path / "w.pth").templates == ("a {}", "the {}")
+
+
+@pytest.mark.parametrize(
+    ("template", "problem"),
+    [
+        ("a photo", "'a photo' must be a sentence"), ("a {x}", "must be a sentence"),
+        (["{}", 3], "template 3 must be"), ([], "0 templates, its network takes 1"),
+        (["a {}", "the {}"], "2 templates, its network takes 1"),
+    ],
+)  # fmt: skip
+def test_a_template_that_cannot_be_used_is_told(
+    weights: Path, template: object, problem: str
+) -> None:
+    path = weights.with_name("config.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"template": template}))
+    with pytest.raises(CheckpointError, match=f"{path}.*{problem}"):
+        load_base(weights)
 
 
 def test_of_a_vocalign_file_the_student_is_the_base(tmp_path: Path) -> None:

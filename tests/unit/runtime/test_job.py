@@ -32,6 +32,12 @@ def test_words_come_from_the_shell_a_file_or_the_configuration() -> None:
         vocabularies(Job("segment", classes="road,road"), CITY)
 
 
+@pytest.mark.parametrize("words", [{"classes": ""}, {"classes": " "}, {"vocabulary": ""}])
+def test_no_words_are_not_those_of_the_configuration(words: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=r"2 classes or more|vocabulary ''"):
+        vocabularies(Job("segment", **words), CITY)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("concepts", "variants"), [("with", [WITH]), ("without", [WITHOUT]), ("both", [WITH, WITHOUT])]
 )
