@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from acclimate.errors import CorruptBundle, SwapRefused
 from acclimate.runtime.durable import sync, write_atomic
 
@@ -70,11 +72,17 @@ class Registry:
         return [name for _, name in sorted(found)]
 
     def may_serve(self, name: str) -> bool:
-        """Is it there, made for this base and vocabulary, and not quarantined?"""
+        """Is it there, made for this base, vocabulary and engine, and not quarantined?"""
         made, base = self.manifest(name), self.manifest(BASE) or {}
         same = ("base_digest", "vocabulary_digest")
         fits = made is not None and all(made.get(key) == base.get(key) for key in same)
-        return fits and name not in self.state.quarantined
+        return fits and name not in self.state.quarantined and self._fits_engine(name)
+
+    def _fits_engine(self, name: str) -> bool:
+        """Has it the base's inputs? Not after `adapt.blocks` or the graph changed: the runtime
+        would die of it. A file that cannot be read is left to the runtime, which says why."""
+        own, needed = (_inputs(self.folder_of(one)) for one in (name, BASE))
+        return None in (own, needed) or own == needed
 
     def word_for(self, name: str) -> str:
         """active, quarantined, previous, candidate, good or kept."""
@@ -196,3 +204,12 @@ class Registry:
         self._unsaved = True
         write_atomic(self._path, (json.dumps(asdict(self.state), indent=1) + "\n").encode())
         self._unsaved = False
+
+
+def _inputs(folder: Path) -> list[str] | None:
+    """Names of the engine inputs a bundle brings; None where they cannot be read."""
+    try:
+        with safe_open(folder / "inputs.safetensors", "numpy") as file:
+            return sorted(file.keys())
+    except (OSError, SafetensorError):
+        return None

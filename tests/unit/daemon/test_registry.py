@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from acclimate.daemon import registry as module
 from acclimate.daemon.registry import Registry, State
@@ -170,6 +172,17 @@ def test_what_was_made_for_another_base_may_not_serve(registry: Registry, tmp_pa
     registry.trust("a1")
     assert (registry.may_serve("base"), registry.may_serve("a1")) == (True, False)
     assert registry.names() == ["base", "a1"], "it is still there to be looked at"
+
+
+def test_what_was_made_for_another_engine_may_not_serve(registry: Registry, tmp_path: Path) -> None:
+    adopted(registry, tmp_path, "a1", "a2", "torn")
+    four, two = ([f"visual.{i}.q_proj.weight" for i in range(n)] for n in (4, 2))
+    for name, inputs in (("base", two), ("a1", two), ("a2", four)):
+        tensors = {key: np.zeros(1, np.float32) for key in inputs}
+        save_file(tensors, registry.folder_of(name) / "inputs.safetensors")
+    (registry.folder_of("torn") / "inputs.safetensors").write_bytes(b"x")
+    names = ("base", "a1", "a2", "torn")
+    assert [registry.may_serve(name) for name in names] == [True, True, False, True]
 
 
 def test_what_is_newer_than_a_rollback_is_not_recalled(registry: Registry, tmp_path: Path) -> None:
