@@ -18,7 +18,7 @@ from acclimate.configs.vocabulary import Vocabulary
 from acclimate.errors import IncompatibleBundle
 from acclimate.model.catseg import CATSeg
 from acclimate.model.colour import recolour
-from acclimate.model.inference import label_map
+from acclimate.model.inference import label_map, shortest_edge
 from acclimate.model.load import load_base
 from acclimate.model.projections import projection_names
 from acclimate.runtime import offline
@@ -63,7 +63,10 @@ def _predictor(
 ) -> Predict:
     @torch.inference_mode()
     def predict(image: Image, size: tuple[int, int]) -> Seen:
-        pixels = torch.from_numpy(image).to(text.device).permute(2, 0, 1)[None].float()
+        pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+        if network.config.variant == "v2":
+            pixels = shortest_edge(pixels)
+        pixels = pixels.to(text.device).float()
         labels, score = label_map(
             network, recolour(pixels, colour), text, size, sliding=sliding, string_to_class=owner
         )

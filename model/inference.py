@@ -16,9 +16,22 @@ from torch import Tensor
 from acclimate.model.catseg import CATSeg
 
 CANVAS, KERNEL, STRIDE = 640, 384, 256
+SHORTEST, LONGEST = 640, 2560
 CHUNK = 32
 Size = tuple[int, int]
 Planes = Callable[[Tensor], Tensor]
+
+
+def shortest_edge(image: Tensor) -> Tensor:
+    """image (1,3,H,W) uint8 -> the same with 640 pixels on its shorter side, 2560 at most.
+
+    What detectron2's test transform (ResizeShortestEdge, PIL's antialiased bilinear) hands to v2 in
+    its official evaluation, to one grey level.
+    """
+    height, width = image.shape[-2:]
+    scale = min(SHORTEST / min(height, width), LONGEST / max(height, width))
+    size = (max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5)))
+    return F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
 
 
 def predict(

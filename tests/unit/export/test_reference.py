@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from acclimate.configs.schema import Config, ServingConfig
 from acclimate.configs.vocabulary import load_vocabulary
@@ -31,7 +32,11 @@ def frame() -> np.ndarray:
     return np.ascontiguousarray(Drive(5, (160, 224)).frame(40)[0])
 
 
-def test_whole_with_concepts_is_what_the_engine_serves(prepared: Path, frame: np.ndarray) -> None:
+def test_whole_with_concepts_is_what_the_engine_serves(
+    prepared: Path, frame: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for the size to which the official evaluation brings every image first."""
+    monkeypatch.setattr(module, "shortest_edge", lambda image: image)
     place, size = place_of(prepared, "base", WORDS), (160, 224)
     ours = open_served(CONFIG, Job("segment"), place, WORDS, True)(frame, size)
     whole = Job("segment", protocol="whole")
@@ -49,10 +54,11 @@ def test_without_concepts_every_string_is_scored_alone(
     job = Job("segment", protocol=protocol)  # type: ignore[arg-type]
     seen = open_reference(CONFIG, job, place, WORDS, False)(frame, size)
     text = torch.from_numpy(load_bundle(place.bundle, EngineInfo.load(place.engine)).inputs["text"])
-    image = torch.from_numpy(frame).permute(2, 0, 1)[None].float()
+    large = Image.fromarray(frame).resize((896, 640), Image.Resampling.BILINEAR)
+    image = torch.from_numpy(np.array(large)).permute(2, 0, 1)[None].float()
     with torch.inference_mode():
         scores = predict(load_base().network, image, text, size, sliding=protocol == "sliding")
-    np.testing.assert_allclose(seen.probability, scores.max(0).values.numpy(), atol=1e-5)
+    np.testing.assert_allclose(seen.probability, scores.max(0).values.numpy(), atol=2e-3)
     assert (seen.labels == scores.argmax(0).numpy()).mean() > 0.999
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
-from acclimate.model.inference import class_probabilities
+from acclimate.model.inference import class_probabilities, shortest_edge
 
 OWNER = torch.tensor([[1.0, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1], [0, 1, 0]])
 
@@ -54,3 +56,20 @@ def test_a_string_that_was_not_selected_counts_for_nothing(logits: Tensor) -> No
 def test_large_logits_stay_finite() -> None:
     logits = torch.tensor([1e4, -1e4, 0, 0, 0]).view(1, 5, 1, 1)
     assert class_probabilities(logits, OWNER, (1, 1)).flatten().tolist() == [1.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((1024, 2048), (640, 1280)), ((300, 420), (640, 896)), ((421, 300), (898, 640)),
+        ((100, 1000), (256, 2560)), ((1, 1), (640, 640)), ((1, 20000), (1, 2560)),
+    ],
+)  # fmt: skip
+def test_the_shorter_side_becomes_640(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    """Sizes by detectron2's ResizeShortestEdge(640, 2560), pixels by PIL."""
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    ours = shortest_edge(torch.from_numpy(pixels).permute(2, 0, 1)[None])
+    assert ours.shape == (1, 3, *expected)
+    theirs = Image.fromarray(pixels).resize(expected[::-1], Image.Resampling.BILINEAR)
+    apart = np.abs(ours[0].permute(1, 2, 0).numpy().astype(int) - np.array(theirs, int))
+    assert apart.max() <= 1
