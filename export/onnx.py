@@ -64,7 +64,7 @@ def export_engine(
 
 
 def told_apart(text: Tensor) -> Tensor:
-    """Texts (S,C) for the parity check: where some are equal, all are moved a little.
+    """Texts (S,P,C) for the parity check: where some are equal, all are moved a little.
 
     Words that a small base does not know may share one embedding; which of two equal strings gets
     the pixel is no matter of parity, and torch and ONNX Runtime choose differently.
