@@ -105,9 +105,10 @@ def _colours(
     task: Round, accepted: Bundle, base: BaseModel, frames: list[NDArray[np.uint8]]
 ) -> NDArray[np.float32]:
     """Those of the accepted adapter, which was trained under them; from the base, the stream's."""
-    if (task.parent_dir / ADAPTER).is_dir():
+    part = task.config.adapt.colour
+    if part and (task.parent_dir / ADAPTER).is_dir():
         return accepted.inputs["colour"]
-    return towards_daylight(frames, base.daylight, task.config.adapt.colour)
+    return towards_daylight(frames, base.daylight, part)
 
 
 def _train(task: Round, model: PeftModel, words: Words, frames: list[NDArray[np.uint8]]) -> Trained:
@@ -155,9 +156,9 @@ def _judge(
     if not all(np.isfinite(value).all() for value in candidate.inputs.values()):
         return Verdict(False, ("the adapter holds NaN or infinity",), {})
     same_colour = replace(accepted, inputs=accepted.inputs | {"colour": candidate.inputs["colour"]})
-    before, after = (
+    served, before, after = (
         np.stack([engine.infer(frame, bundle).labels for frame in heldout])
-        for bundle in (same_colour, candidate)
+        for bundle in (accepted, same_colour, candidate)
     )
     labelled = None
     if folder := task.config.gate.labelled_dir:
@@ -165,7 +166,7 @@ def _judge(
             labelled_miou(engine, accepted, Path(folder)),
             labelled_miou(engine, candidate, Path(folder)),
         )
-    return judge(before, after, against, task.config.gate, candidate.classes, labelled)
+    return judge(served, before, after, against, task.config.gate, candidate.classes, labelled)
 
 
 def _leave(

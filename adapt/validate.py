@@ -65,18 +65,21 @@ def reference(model: PeftModel, words: Words, frames: Frames) -> Reference:
 
 
 def judge(
-    before: Labels, after: Labels, against: Reference, gate: GateConfig, classes: int,
-    labelled: tuple[float, float] | None = None,
+    served: Labels, before: Labels, after: Labels, against: Reference, gate: GateConfig,
+    classes: int, labelled: tuple[float, float] | None = None,
 ) -> Verdict:  # fmt: skip
-    """Labels of the accepted and the candidate engine (N,H,W) -> Verdict.
+    """Labels (N,H,W) -> Verdict: what is served now, the accepted adapter under the candidate's
+    colours, and the candidate.
 
     `labelled` is (accepted, candidate) mIoU in percent on the user's own labelled folder.
     """
     numbers = _numbers(before, after, against, classes)
+    numbers["jump_js"] = jensen_shannon(shares(served, classes), shares(after, classes))
     checks = [
         ("pseudo_miou", ">=", gate.min_pseudo_miou),
         ("agreement", ">=", gate.min_agreement),
         ("histogram_js", "<=", gate.max_histogram_js),
+        ("jump_js", "<=", gate.max_jump_js),
         ("least_class_recall", ">=", gate.min_class_recall),
     ]
     if labelled is not None:

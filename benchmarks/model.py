@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -77,9 +76,15 @@ def compare(classes: int, rounds: int, device: str, dtype: torch.dtype) -> dict[
 def peak(method: str, classes: int) -> float:
     """MiB that one forward adds to this process's peak."""
     way, given = forwards("cpu", torch.float32)[method], inputs(classes, "cpu", torch.float32)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = high_water()
     way(*given)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return high_water() - before
+
+
+def high_water() -> float:
+    """MiB this process held at most (not ru_maxrss: a child inherits its parent's)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def peaks(classes: list[int]) -> list[dict[str, Any]]:

@@ -54,14 +54,14 @@ class Constants(torch.nn.Module):
 
     def __init__(self, graph: ServingGraph, inputs: list[Tensor]) -> None:
         super().__init__()
-        self.graph, self.count = graph, len(inputs)
+        self.served, self.count = graph, len(inputs)
         for number, value in enumerate(inputs):
             self.register_buffer(f"input{number}", value)
 
     def forward(self, frame: Tensor) -> tuple[Tensor, ...]:
         """frame (H,W,3) uint8 -> what the served graph gives."""
         inputs = [self.get_buffer(f"input{number}") for number in range(self.count)]
-        return tuple(self.graph(frame, *inputs))
+        return tuple(self.served(frame, *inputs))
 
 
 def ways(network: CATSeg, classes: int, folder: Path, threads: int) -> dict[str, Way]:

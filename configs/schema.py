@@ -101,11 +101,16 @@ class AdaptConfig:
 
 @dataclass(frozen=True)
 class GateConfig:
-    """Bounds a candidate must keep on held-out frames (shares 0..1, JS divergence in bits)."""
+    """Bounds a candidate must keep on held-out frames (shares 0..1, JS divergence in bits).
+
+    `max_histogram_js` is for what was learned, `max_jump_js` for all that changes in a swap,
+    colours too.
+    """
 
     min_pseudo_miou: float = 0.5
     min_agreement: float = 0.99
     max_histogram_js: float = 0.02
+    max_jump_js: float = 0.15
     min_class_recall: float = 0.5
     labelled_dir: str | None = None
     max_labelled_drop: float = 1.0
@@ -150,7 +155,8 @@ class Config:
 
 _SHARES = {
     "heldout_share", "hood", "tau", "colour", "mask_ratio", "ema", "min_pseudo_miou",
-    "min_agreement", "max_histogram_js", "min_class_recall", "max_confidence_drop", "recall_ratio",
+    "min_agreement", "max_histogram_js", "max_jump_js", "min_class_recall", "max_confidence_drop",
+    "recall_ratio",
 }  # fmt: skip
 _MAY_BE_ZERO = {
     "top_k",

@@ -106,10 +106,6 @@ class ImageTower(nn.Module):
         x: Tensor = self.ln_pre(torch.cat([cls, patches], 1) + self._positions(grid))
         return x
 
-    def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Normalised image -> dense (B, 1+h*w, C) with CLS first, guidance block outputs."""
-        return self.encode(self.embed(image))
-
     def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Tokens of `embed` -> dense features (B, 1+h*w, C) and guidance outputs (B, 1+h*w, W)."""
         hooks = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from acclimate.errors import EngineError, SourceError
 from acclimate.runtime.bundle import Bundle
+from acclimate.runtime.datasets import SUFFIXES
 from acclimate.runtime.engine import Engine
 
 Indices = NDArray[np.uint8] | NDArray[np.uint16]
 Pairs = Iterable[tuple[NDArray[np.uint8], Indices]]
-SUFFIXES = {".png", ".jpg", ".jpeg"}
 PNG_COLOURS = {0: "grey", 2: "colour", 3: "palette", 4: "grey and alpha", 6: "colour and alpha"}
 
 
@@ -54,7 +54,7 @@ def evaluate(engine: Engine, bundle: Bundle, pairs: Pairs) -> NDArray[np.float64
     table = np.zeros((bundle.classes, bundle.classes))
     for frame, truth in pairs:
         labels = engine.infer(fit(frame, engine.info.size), bundle).labels
-        table += confusion(truth, resize_labels(labels, truth.shape), bundle.classes)
+        table += confusion(truth, nearest(labels, truth.shape), bundle.classes)
     return table
 
 
@@ -119,9 +119,9 @@ def fit(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     return cast("NDArray[np.uint8]", cv2.resize(frame, size[::-1], interpolation=how))
 
 
-def resize_labels(labels: NDArray[np.uint8], size: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Nearest-neighbour resize of a label map to (H, W)."""
-    if labels.shape == size:
-        return labels
-    out = cv2.resize(labels, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
-    return cast("NDArray[np.uint8]", out)
+def nearest(values: NDArray[Any], size: tuple[int, ...]) -> NDArray[Any]:
+    """Nearest-neighbour resize of a map to (H, W)."""
+    if values.shape == size:
+        return values
+    out = cv2.resize(values, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
+    return cast("NDArray[Any]", out)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from acclimate.runtime.bundle import Bundle
 from acclimate.runtime.engine import Engine
-from acclimate.runtime.evaluate import fit
+from acclimate.runtime.evaluate import fit, nearest
 
 Image = NDArray[np.uint8]
 
@@ -36,11 +35,3 @@ def served(engine: Engine, bundle: Bundle) -> Predict:
         return Seen(nearest(labels, size), nearest(probability, size))
 
     return predict
-
-
-def nearest(values: NDArray[Any], size: tuple[int, ...]) -> NDArray[Any]:
-    """Nearest-neighbour resize of a map to (H, W)."""
-    if values.shape == size:
-        return values
-    out = cv2.resize(values, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
-    return cast("NDArray[Any]", out)

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from acclimate.configs.schema import SourceConfig
 from acclimate.errors import SourceError
-from acclimate.runtime.evaluate import SUFFIXES, read_image
+from acclimate.runtime.datasets import SUFFIXES
+from acclimate.runtime.evaluate import read_image
 from acclimate.runtime.ledger import Ledger
 from acclimate.world import Drive, WorldSpec, parse_spec
 

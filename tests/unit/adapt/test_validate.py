@@ -32,7 +32,16 @@ def verdict(
     confident: np.ndarray | None = None,
 ) -> Verdict:
     sure = np.ones(before.shape, bool) if confident is None else confident
-    return judge(before, after, Reference(before, sure), GATE, 3, labelled)
+    return judge(before, before, after, Reference(before, sure), GATE, 3, labelled)
+
+
+def test_a_jump_that_colours_alone_make_is_refused(halves: Labels) -> None:
+    """What was learned is nothing; what would change on the road is everything."""
+    served = np.full_like(halves, 2)
+    sure = np.ones(halves.shape, bool)
+    found = judge(served, halves, halves.copy(), Reference(halves, sure), GATE, 3)
+    assert [reason.split()[0] for reason in found.reasons] == ["jump_js"]
+    assert found.numbers["histogram_js"] == 0
 
 
 def test_an_equal_candidate_is_accepted(halves: Labels) -> None:
@@ -40,7 +49,7 @@ def test_an_equal_candidate_is_accepted(halves: Labels) -> None:
     assert same.accepted and same.reasons == ()
     assert same.numbers == pytest.approx(
         {
-            "pseudo_miou": 1.0, "agreement": 1.0, "histogram_js": 0.0,
+            "pseudo_miou": 1.0, "agreement": 1.0, "histogram_js": 0.0, "jump_js": 0.0,
             "least_class_recall": 1.0, "changed_pixels": 0.0, "frames": 2.0,
         }
     )  # fmt: skip
@@ -51,7 +60,9 @@ def test_a_collapsed_candidate_is_refused_for_every_reason(halves: Labels) -> No
     collapsed = verdict(halves, np.zeros_like(halves))
     assert not collapsed.accepted
     named = [reason.split()[0] for reason in collapsed.reasons]
-    assert named == ["pseudo_miou", "agreement", "histogram_js", "least_class_recall"]
+    assert named == [
+        "pseudo_miou", "agreement", "histogram_js", "jump_js", "least_class_recall",
+    ]  # fmt: skip
     assert collapsed.numbers["pseudo_miou"] == pytest.approx(0.25)
     assert collapsed.numbers["agreement"] == pytest.approx(0.5)
     assert collapsed.numbers["histogram_js"] == pytest.approx(0.3112781, abs=1e-6)

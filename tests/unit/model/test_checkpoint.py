@@ -406,7 +406,7 @@ def test_open_clips_weights_give_open_clips_image_tokens() -> None:
     with torch.no_grad():
         x = theirs.visual._embeds(image)
         expected = [x := block(x) for block in theirs.visual.transformer.resblocks[:2]]
-        _, hooks = network.clip.visual(image)
+        _, hooks = network.clip.visual.encode(network.clip.visual.embed(image))
     for ours, reference in zip(hooks, expected, strict=True):
         torch.testing.assert_close(ours, reference, rtol=1e-5, atol=1e-5)
 

@@ -24,9 +24,9 @@ from acclimate.runtime.evaluate import (
     labelled,
     labelled_miou,
     mean_iou,
+    nearest,
     read_image,
     read_labels,
-    resize_labels,
 )
 
 BUNDLE = cast("Bundle", SimpleNamespace(classes=3))
@@ -197,5 +197,5 @@ def test_a_frame_that_fits_is_left_alone() -> None:
 
 def test_labels_are_resized_to_their_nearest() -> None:
     labels = np.array([[0, 9], [4, 2]], np.uint8)
-    assert resize_labels(labels, (2, 2)) is labels
-    np.testing.assert_array_equal(resize_labels(labels, (4, 6)), labels.repeat(2, 0).repeat(3, 1))
+    assert nearest(labels, (2, 2)) is labels
+    np.testing.assert_array_equal(nearest(labels, (4, 6)), labels.repeat(2, 0).repeat(3, 1))
