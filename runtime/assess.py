@@ -108,7 +108,8 @@ def table_of(reports: dict[str, Report]) -> str:
     means = "".join(_cells(report, MEANS) for report in reports.values())
     pixels = ", ".join(f"{report['accuracy']:.1f} %" for report in reports.values())
     lines.append(f"{'mean':<{width}}{'':>7}{means}")
-    return "\n".join([*lines, f"pixel accuracy {pixels} on {first['frames']} images"])
+    images = "1 image" if first["frames"] == 1 else f"{first['frames']} images"
+    return "\n".join([*lines, f"pixel accuracy {pixels} on {images}"])
 
 
 def _cells(numbers: Report, keys: tuple[str, ...]) -> str:

@@ -95,4 +95,5 @@ def _tell(job: Job, words: Vocabulary, out: Path, ledger: Ledger, found: dict[st
     save(out / "legend.png", legend(words.names, words.palette))
     unreadable = f", {n} unreadable" if (n := ledger.dropped["unreadable"]) else ""
     print(areas.table_of(found["overall"]))
-    print(f"{ledger.served} frames{unreadable}: label maps and overlays are in {out}")
+    frames = "1 frame" if ledger.served == 1 else f"{ledger.served} frames"
+    print(f"{frames}{unreadable}: label maps and overlays are in {out}")

@@ -83,7 +83,7 @@ def test_words_from_the_shell_are_embedded_once(
     assert main([*asked, *where]) == 0
     said = capfd.readouterr()
     assert "embedding 3 strings" in said.err
-    assert "1 frames" in said.out
+    assert "1 frame:" in said.out
     areas = json.loads((pictures / "out" / "areas.json").read_text())
     assert [c["name"] for c in areas["classes"]] == ["road", "puddle", "forklift"]
     labels = cv2.imread(str(pictures / "out" / "labels" / "one.png"), cv2.IMREAD_UNCHANGED)
