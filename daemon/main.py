@@ -83,7 +83,7 @@ def _export(arguments: list[str]) -> int:
     environment = {**os.environ, **dict(PROCESSES["export"].env)}
     code = subprocess.run(command("export", arguments), env=environment, check=False).returncode
     if code == os.EX_CONFIG:
-        raise ConfigError(["the model was not prepared: its words or settings do not fit"])
+        raise ConfigError(["the model was not prepared: its weights, words or settings do not fit"])
     return code
 
 

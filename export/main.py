@@ -4,7 +4,8 @@
     python -m acclimate.export.main --config resolved.json --check
 
 Leaves DIR/engine and DIR/adapters/base; does nothing when both are there and fit. --check only
-says whether weights and words would do. Exit codes: 0 done, 78 wrong configuration, 1 failed.
+says whether weights and words would do. Exit codes: 0 done, 78 wrong configuration or weights,
+1 failed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from acclimate.configs.schema import Config, parse_config
 from acclimate.configs.vocabulary import Vocabulary, load_served
-from acclimate.errors import AcclimateError, BundleError, ConfigError, EngineError
+from acclimate.errors import AcclimateError, BundleError, CheckpointError, ConfigError, EngineError
 from acclimate.export.onnx import export_engine
 from acclimate.model.colour import UNCHANGED
 from acclimate.model.load import BaseModel, load_base
@@ -153,6 +154,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigError as error:
         for problem in error.problems:
             _say(f"error: {problem}")
+        return os.EX_CONFIG
+    except CheckpointError as error:  # no restart mends a file
+        _say(f"error: {error}")
         return os.EX_CONFIG
     except (AcclimateError, OSError, ValueError) as error:
         _say(f"export failed: {error}")

@@ -175,7 +175,7 @@ def test_a_failed_export_leaves_the_old_engine(
 def test_missing_weights_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"model": {"weights": "no/such/file.safetensors"}}))
-    assert main(["--config", str(path), "--state", str(tmp_path / "state")]) == 1
+    assert main(["--config", str(path), "--state", str(tmp_path / "state")]) == 78
     assert "no/such" in capsys.readouterr().err
 
 
@@ -221,7 +221,7 @@ def test_a_check_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[st
     path.write_text("{}")
     assert main(["--config", str(path), "--check"]) == 0
     path.write_text(json.dumps({"model": {"weights": "no/such/file.safetensors"}}))
-    assert main(["--config", str(path), "--check"]) == 1
+    assert main(["--config", str(path), "--check"]) == 78
     assert "no/such" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [path]
 
@@ -235,7 +235,7 @@ def test_a_check_sees_that_the_table_of_words_is_gone(
     save_file(state, tmp_path / "bare.safetensors")
     path = tmp_path / "c.json"
     path.write_text(json.dumps({"model": {"weights": str(tmp_path / "bare.safetensors")}}))
-    assert main(["--config", str(path), "--check"]) == 1
+    assert main(["--config", str(path), "--check"]) == 78
     assert "needs `known_tokens`" in capsys.readouterr().err
 
 
