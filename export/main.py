@@ -16,6 +16,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,23 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def exit_code(work: Callable[[], object]) -> int:
+    """Do it and say what went wrong: 0, 78 where no restart would help, else 1."""
+    try:
+        work()
+    except ConfigError as error:
+        for problem in error.problems:
+            _say(f"error: {problem}")
+        return os.EX_CONFIG
+    except CheckpointError as error:
+        _say(f"error: {error}")
+        return os.EX_CONFIG
+    except (AcclimateError, OSError, ValueError) as error:
+        _say(f"export failed: {error}")
+        return 1
+    return 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Process entry; see the module."""
     parser = argparse.ArgumentParser(description="Export the engine and the base bundle.")
@@ -148,20 +166,12 @@ def main(arguments: list[str] | None = None) -> int:
     job.add_argument("--state", type=Path, help="state folder")
     job.add_argument("--check", action="store_true", help="say what is wrong and write nothing")
     options = parser.parse_args(arguments)
-    try:
+
+    def work() -> None:
         config = parse_config(json.loads(options.config.read_text()))
         check(config) if options.check else prepare(config, options.state)
-    except ConfigError as error:
-        for problem in error.problems:
-            _say(f"error: {problem}")
-        return os.EX_CONFIG
-    except CheckpointError as error:  # no restart mends a file
-        _say(f"error: {error}")
-        return os.EX_CONFIG
-    except (AcclimateError, OSError, ValueError) as error:
-        _say(f"export failed: {error}")
-        return 1
-    return 0
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import fcntl
 import json
-import os
 import shutil
 import sys
 import time
@@ -26,8 +25,8 @@ from safetensors import SafetensorError
 
 from acclimate.configs.schema import Config, parse_config
 from acclimate.configs.vocabulary import Vocabulary, check_served
-from acclimate.errors import AcclimateError, ConfigError, CorruptBundle, EngineError
-from acclimate.export.main import export_to
+from acclimate.errors import CorruptBundle, EngineError
+from acclimate.export.main import exit_code, export_to
 from acclimate.model.catseg import CATSeg
 from acclimate.model.load import BaseModel, load_base
 from acclimate.model.text import TextCache
@@ -138,18 +137,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--state", type=Path, required=True, help="state folder")
     parser.add_argument("--job", required=True, help="the job whose words are wanted, JSON")
     options = parser.parse_args(arguments)
-    try:
+
+    def work() -> None:
         config, job = parse_config(json.loads(options.config.read_text())), read_job(options.job)
         for words in vocabularies(job, config).values():
             embed(config, options.state, job.adapter, words)
-    except ConfigError as error:
-        for problem in error.problems:
-            _say(f"error: {problem}")
-        return os.EX_CONFIG
-    except (AcclimateError, OSError, ValueError) as error:
-        _say(f"error: {error}")
-        return 1
-    return 0
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":
