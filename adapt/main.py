@@ -58,7 +58,7 @@ def run(task: Round) -> Verdict:
     accepted = load_bundle(task.parent_dir, engine.info, vocabulary.digest)
     training, heldout = _choose(task)
 
-    base = load_base(Path(task.config.model.weights) if task.config.model.weights else None)
+    base = load_base(task.config.model.weights)
     words = Words(base, vocabulary)
     model = _accepted_model(base, task)
     frames, unseen = [frame for _, frame in training], [frame for _, frame in heldout]

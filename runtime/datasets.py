@@ -92,7 +92,7 @@ def find_dataset(root: Path, dataset: str | None = None, split: str | None = Non
         for below in BELOW:
             pairs = _pairs(layout, root / below, split or SPLITS[layout.dataset])
             if pairs:
-                return Found(layout.dataset, layout.values, _whole(pairs, root))
+                return Found(layout.dataset, layout.values, _whole(pairs))
     wanted = {layout.images.format(split=split or SPLITS[layout.dataset]) + "  with  "
               + _shown(layout, split): None for layout in tried}  # fmt: skip
     what = dataset or "data set"
@@ -105,7 +105,7 @@ def find_pairs(images: Path, labels: Path, values: Values = "index") -> Found:
     if not paths:
         raise SourceError(f"{images} holds no .png or .jpg images")
     pairs = tuple(Pair(path, labels / f"{path.stem}.png") for path in paths)
-    return Found("folders", values, _whole(pairs, labels))
+    return Found("folders", values, _whole(pairs))
 
 
 def _pairs(layout: Layout, root: Path, split: str) -> tuple[Pair, ...]:
@@ -138,7 +138,7 @@ def _pictures(folder: Path, pattern: str) -> list[Path]:
     return sorted(p for p in folder.glob(pattern) if p.suffix.lower() in SUFFIXES)
 
 
-def _whole(pairs: tuple[Pair, ...], where: Path) -> tuple[Pair, ...]:
+def _whole(pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:
     """All of them, or SourceError: a set with holes has other results than the whole one."""
     lacking = [pair for pair in pairs if not pair.label.is_file()]
     if lacking:

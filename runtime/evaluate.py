@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from acclimate.errors import EngineError, SourceError
 from acclimate.runtime.bundle import Bundle
-from acclimate.runtime.datasets import SUFFIXES
+from acclimate.runtime.datasets import find_pairs
 from acclimate.runtime.engine import Engine
 
 Indices = NDArray[np.uint8] | NDArray[np.uint16]
@@ -65,14 +65,8 @@ def labelled_miou(engine: Engine, bundle: Bundle, folder: Path) -> float:
 
 def labelled(images: Path, labels: Path) -> Pairs:
     """Images and the index-mask PNGs of the same stem; raises SourceError naming what lacks."""
-    paths = sorted(p for p in images.glob("*") if p.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise SourceError(f"{images} holds no .png or .jpg images")
-    for path in paths:
-        mask = labels / f"{path.stem}.png"
-        if not mask.is_file():
-            raise SourceError(f"{path} has no readable label map {mask}")
-        yield read_image(path), read_labels(mask)
+    for pair in find_pairs(images, labels).pairs:
+        yield read_image(pair.image), read_labels(pair.label)
 
 
 def read_labels(path: Path) -> Indices:
