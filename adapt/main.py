@@ -42,6 +42,7 @@ from acclimate.runtime.buffer import Entry, FrameBuffer
 from acclimate.runtime.bundle import ADAPTER, Arrays, Bundle, load_bundle, write_bundle
 from acclimate.runtime.durable import fresh_folder
 from acclimate.runtime.engine import Engine
+from acclimate.runtime.engines import open_engine
 from acclimate.runtime.evaluate import labelled_miou
 
 Sample = tuple[Entry, NDArray[np.uint8]]
@@ -53,7 +54,7 @@ def run(task: Round) -> Verdict:
     """The round, from the accepted bundle to a verdict and, if accepted, a candidate."""
     settings = task.config.adapt
     torch.set_num_threads(settings.threads)
-    engine = Engine(task.engine_dir, settings.threads, task.config.serving.provider)
+    engine = open_engine(task.engine_dir, settings.threads, task.config.serving.engine)
     vocabulary = load_served(task.config.model.vocabulary)
     accepted = load_bundle(task.parent_dir, engine.info, vocabulary.digest)
     training, heldout = _choose(task)

@@ -26,7 +26,7 @@ from acclimate.configs.schema import Config, ModelConfig, load_config, to_dict
 from acclimate.configs.vocabulary import load_vocabulary
 from acclimate.daemon.main import prepare
 from acclimate.runtime.bundle import load_bundle
-from acclimate.runtime.engine import Engine
+from acclimate.runtime.engines import open_engine
 from acclimate.runtime.evaluate import class_iou
 from acclimate.world import Shift
 from benchmarks.demo import frozen_bundle, recoloured, spread
@@ -61,7 +61,7 @@ def condition(
     config: Config, state: Path, work: Path, stream: int, shifts: Sequence[Shift], report_on: range
 ) -> dict[str, Any]:
     """Adapt along `shifts`, report under the last one: mIoU by method, gains, rounds."""
-    words, engine = load_vocabulary(config.model.vocabulary), Engine(state / "engine", 1)
+    words, engine = load_vocabulary(config.model.vocabulary), open_engine(state / "engine", 1)
     led = adapt_along(config, state, work, stream, shifts, FRAMES)
     base = load_bundle(state / "adapters" / "base", engine.info)
     where = scenes(report_on, shifts[-1], words)
@@ -115,10 +115,10 @@ def by_day(config: Config, state: Path) -> dict[str, Any]:
     """Day scenes in the words of training, and in the deployed words with and without concepts."""
     source = replace(config, model=ModelConfig(config.model.weights, "world-source"))
     prepare(source, state / "source-names")
-    engine = Engine(state / "source-names" / "engine", 2)
+    engine = open_engine(state / "source-names" / "engine", 2)
     bundle = load_bundle(state / "source-names" / "adapters" / "base", engine.info)
     words, deployed = load_vocabulary("world-source"), load_vocabulary(config.model.vocabulary)
-    served = Engine(state / "engine", 2)
+    served = open_engine(state / "engine", 2)
     plain = frozen_bundle(config, served)
     concepts = load_bundle(state / "adapters" / "base", served.info)
     scores: dict[str, list[float]] = {"source_names": [], "frozen": [], "frozen_with_concepts": []}
@@ -137,7 +137,7 @@ def by_day(config: Config, state: Path) -> dict[str, Any]:
 def latency(config: Config, state: Path, frames: int = 200) -> dict[str, Any]:
     """Milliseconds a frame of the engine alone, 1 and 2 threads measured in turn."""
     samples: dict[str, list[float]] = {"threads_1": [], "threads_2": []}
-    engines = {name: Engine(state / "engine", int(name[-1])) for name in samples}
+    engines = {name: open_engine(state / "engine", int(name[-1])) for name in samples}
     bundle = load_bundle(state / "adapters" / "base", engines["threads_1"].info)
     frame = bundle.probe_frames[0]
     for number in range(frames + 10):

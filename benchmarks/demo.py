@@ -33,6 +33,7 @@ from acclimate.model.projections import merged_projections
 from acclimate.runtime.bundle import Bundle, load_bundle, write_bundle
 from acclimate.runtime.durable import fresh_folder
 from acclimate.runtime.engine import Engine
+from acclimate.runtime.engines import open_engine
 from acclimate.world import Shift, parse_spec
 from benchmarks.picture import before_after
 from benchmarks.scenes import Scene, daylight, fresh_seeds, interval, miou, scenes, tables
@@ -90,7 +91,7 @@ def sabotage(config: Config, state: Path, work: Path) -> None:
     for tensor in lora_tensors(model).values():
         tensor.copy_(0.3 * torch.randn(tensor.shape, generator=generator))
     save_adapter(model, fresh_folder(work / "adapter"))
-    engine = Engine(state / "engine", config.serving.threads)
+    engine = open_engine(state / "engine", config.serving.threads)
     good = load_bundle(state / "adapters" / "base", engine.info)
     weights = merged_projections(network_of(model), settings.blocks)
     inputs = good.inputs | {name: value.numpy() for name, value in weights.items()}
@@ -119,7 +120,7 @@ def recoloured(base: Bundle, adapted: Bundle) -> Bundle:
 
 def evaluate(config: Config, state: Path, adapter: str) -> tuple[dict[str, Any], list[Scene]]:
     """mIoU at the night end of the drive on scenes nobody has seen, with labels."""
-    engine = Engine(state / "engine", threads=2)
+    engine = open_engine(state / "engine", threads=2)
     words = load_vocabulary(config.model.vocabulary)
     spec = parse_spec(config.source.url)
     where = scenes(fresh_seeds(0), Shift(spec.shift, max(s for _, s in spec.profile)), words)

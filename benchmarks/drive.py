@@ -18,7 +18,7 @@ from acclimate.adapt.round import Round
 from acclimate.configs.schema import Config
 from acclimate.runtime.buffer import FrameBuffer
 from acclimate.runtime.bundle import Bundle, load_bundle
-from acclimate.runtime.engine import Engine
+from acclimate.runtime.engines import open_engine
 from acclimate.world import Drive, Shift
 
 FPS, STRIDE = 8.0, 2
@@ -37,7 +37,7 @@ def adapt_along(
     config: Config, state: Path, work: Path, seed: int, shifts: Sequence[Shift], frames: int
 ) -> Adapted:
     """Drive `frames` frames under each shift, then one round; each starts from the accepted one."""
-    engine = Engine(state / "engine", config.serving.threads)
+    engine = open_engine(state / "engine", config.serving.threads)
     shutil.rmtree(work, ignore_errors=True)
     base = state / "adapters" / "base"
     best = Adapted(load_bundle(base, engine.info), base)

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 from acclimate.configs.schema import Config
 from acclimate.configs.vocabulary import load_vocabulary
 from acclimate.runtime.bundle import load_bundle
-from acclimate.runtime.engine import Engine
+from acclimate.runtime.engines import open_engine
 from acclimate.runtime.sinks import overlay
 from benchmarks.scenes import Scene
 
@@ -21,7 +21,7 @@ ROWS = 3
 
 def before_after(config: Config, state: Path, adapter: str, where: list[Scene], path: Path) -> None:
     """Camera, frozen + concepts, adapted and truth, for the first scenes (not picked)."""
-    engine = Engine(state / "engine", threads=2)
+    engine = open_engine(state / "engine", threads=2)
     words = load_vocabulary(config.model.vocabulary)
     bundles = [load_bundle(state / "adapters" / name, engine.info) for name in ("base", adapter)]
     figure, axes = plt.subplots(ROWS, 4, figsize=(13, 2.35 * ROWS + 1.0), layout="constrained")

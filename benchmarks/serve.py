@@ -41,6 +41,7 @@ from acclimate.model.projections import merged_projections
 from acclimate.model.templates import SINGLE
 from acclimate.runtime.bundle import Arrays, Bundle, load_bundle, write_bundle
 from acclimate.runtime.engine import Engine
+from acclimate.runtime.engines import open_engine
 from acclimate.runtime.swap import Ready, Swapper
 from benchmarks.machine import machine
 from benchmarks.official import Official
@@ -60,7 +61,7 @@ class Constants(torch.nn.Module):
             self.register_buffer(f"input{number}", value)
 
     def forward(self, frame: Tensor) -> tuple[Tensor, ...]:
-        """frame (H,W,3) uint8 -> what the served graph gives."""
+        """frame (1,H,W,3) uint8 -> what the served graph gives."""
         inputs = [self.get_buffer(f"input{number}") for number in range(self.count)]
         return tuple(self.served(frame, *inputs))
 
@@ -75,7 +76,7 @@ def ways(network: CATSeg, classes: int, folder: Path, threads: int) -> dict[str,
     base = BaseModel(network, SINGLE, None, "random")
     probe = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
     export_engine(base, folder, SIZE, text, owner, BLOCKS, [probe])
-    engine = Engine(folder, threads, "cpu")
+    engine = open_engine(folder, threads, "onnxruntime-cpu")
     names = ["text", "string_to_class", "colour", *weights]
     arrays: Arrays = {name: value.numpy() for name, value in zip(names, inputs, strict=True)}
     bundle = Bundle("random", {}, arrays, np.empty(0, np.uint8), np.empty(0, np.uint8))
@@ -87,7 +88,9 @@ def ways(network: CATSeg, classes: int, folder: Path, threads: int) -> dict[str,
     return {
         "plain_eager": lambda f: official.whole(image(f), text, SIZE).argmax(0).numpy(),
         "eager": lambda f: label_map(network, image(f), text, SIZE)[0].numpy(),
-        "onnxruntime_constants": lambda f: np.asarray(fixed.run(["labels"], {"frame": f})[0]),
+        "onnxruntime_constants": lambda f: np.asarray(fixed.run(["labels"], {"frame": f[None]})[0])[
+            0
+        ],
         "onnxruntime_inputs": lambda f: engine.infer(f, bundle).labels,
     }
 
@@ -97,7 +100,7 @@ def constant_session(
 ) -> ort.InferenceSession:
     """The graph that a rebuild for every adapter would give."""
     path = folder / "constants.onnx"
-    frame = torch.zeros(*SIZE, 3, dtype=torch.uint8)
+    frame = torch.zeros(1, *SIZE, 3, dtype=torch.uint8)
     program = torch.onnx.export(
         Constants(graph, inputs).eval(), (frame,), dynamo=True, verbose=False,
         input_names=["frame"],
@@ -186,7 +189,7 @@ def swaps(count: int, block: int, threads: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         state = Path(scratch)
         prepare(Config(), state)
-        engine = Engine(state / "engine", threads, "cpu")
+        engine = open_engine(state / "engine", threads, "onnxruntime-cpu")
         base = load_bundle(state / "adapters" / "base", engine.info)
         swapping = Swapping(state, engine, [base, shifted(state, engine, base)])
         gaps: dict[str, list[float]] = {"without": [], "with": []}
@@ -206,7 +209,7 @@ class Swapping:
 
     def __init__(self, state: Path, engine: Engine, bundles: list[Bundle]) -> None:
         self.state, self.engine, self.serving = state, engine, bundles[0]
-        self.swapper, self.pending, self.wrong = Swapper(state / "engine", "cpu"), False, 0
+        self.swapper, self.pending, self.wrong = Swapper(engine), False, 0
         self.frames, self.staging = bundles[0].probe_frames, list[float]()
         self.expected = {b.id: [engine.infer(f, b).labels for f in self.frames] for b in bundles}
 

@@ -12,6 +12,11 @@ import yaml
 from acclimate.errors import ConfigError
 
 Point = tuple[float, float]
+EngineName = Literal[
+    "auto", "onnxruntime-cpu", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt",
+    "tensorrt-rtx",
+]  # fmt: skip
+Precision = Literal["auto", "fp32", "fp16", "bf16", "int8"]
 
 
 @dataclass(frozen=True)
@@ -34,11 +39,19 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class ServingConfig:
-    """Engine size (H, W) in pixels, its threads and provider, and what is written out."""
+    """What serves, and what is written out.
+
+    `size` (H, W) of a frame in pixels, `batch` frames at a time, `capacity` the most strings that
+    an engine built for a GPU takes; `sliding`: windows and an overview of each frame, slower.
+    """
 
     size: tuple[int, int] = (160, 224)
     threads: int = 2
-    provider: Literal["auto", "cpu", "cuda"] = "auto"
+    engine: EngineName = "auto"
+    precision: Precision = "auto"
+    capacity: int = 256
+    batch: int = 1
+    sliding: bool = False
     overlay_video: bool = True
     label_png: bool = False
     latest_hz: float = 2.0

@@ -104,7 +104,7 @@ class Lifecycle:
 
     def _on_ready(self, event: Message) -> None:
         self.metrics.serving(event["active"])
-        self.events.write("serving", adapter=event["active"], provider=event["provider"])
+        self.events.write("serving", adapter=event["active"], engine=event["engine"])
 
     def _on_stats(self, stats: Message) -> None:
         self.stream.last = stats

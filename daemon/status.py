@@ -96,7 +96,7 @@ _SENTENCES: dict[str, Any] = {
     "adaptation_off": lambda e: (
         "adaptation is off" + ("" if e["torch"] else ": torch is not installed")
     ),
-    "serving": lambda e: f"serving {e['adapter']} on {e['provider']}",
+    "serving": lambda e: f"serving {e['adapter']} on {e['engine']}",
     "reference": lambda e: "the stream's own look is known: drift is measured from here",
     "round_started": lambda e: f"round {e['id']} from {e['parent']}: {e['reason']}",
     "round_ended": _round_ended,

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from acclimate.configs.schema import Config, parse_config
+from acclimate.configs.schema import Config, ServingConfig, parse_config
 from acclimate.configs.vocabulary import Vocabulary, load_served
 from acclimate.errors import AcclimateError, BundleError, CheckpointError, ConfigError, EngineError
 from acclimate.export.onnx import export_engine
@@ -34,7 +34,8 @@ from acclimate.model.projections import merged_projections
 from acclimate.model.text import TextCache, embed_strings, token_ids
 from acclimate.runtime.bundle import Arrays, Bundle, load_bundle, write_bundle
 from acclimate.runtime.durable import commit_folder, fresh_folder
-from acclimate.runtime.engine import Engine, EngineInfo
+from acclimate.runtime.engine import EngineInfo
+from acclimate.runtime.engines import open_engine
 from acclimate.world import Drive
 
 BASE = "base"
@@ -46,7 +47,7 @@ def prepare(config: Config, state: Path) -> None:
     base, vocabulary = _parts(config)
     inputs = base_inputs(base, vocabulary, config.adapt.blocks, TextCache(state / "text"))
     probes = [Drive(seed, config.serving.size).frame(30)[0] for seed in range(PROBES)]
-    if not _engine_fits(state / "engine", base, inputs, config.serving.size):
+    if not _engine_fits(state / "engine", base, inputs, config.serving):
         _say("exporting the engine (about 10 s for the default) ...")
         export_to(base, config, state / "engine", inputs, probes)
     if not _bundle_fits(state / "adapters" / BASE, EngineInfo.load(state / "engine"), vocabulary):
@@ -83,7 +84,7 @@ def write_base_bundle(
     probes: list[NDArray[np.uint8]], name: str = BASE,
 ) -> None:  # fmt: skip
     """The base, served like any adapter, so that a rollback to it is a swap like any other."""
-    engine = Engine(state / "engine", provider="cpu")
+    engine = open_engine(state / "engine", name="onnxruntime-cpu")
     manifest: dict[str, Any] = {
         "id": name, "parent": None, "sequence": 0, "created": time.time(), "kind": "base",
         "base_digest": base.digest, "vocabulary_digest": vocabulary.digest, "training": {},
@@ -108,8 +109,10 @@ def export_to(
     """Put an engine for so many strings as `inputs` has into `folder`, whole or not at all."""
     temporary = fresh_folder(folder.with_name(folder.name + ".tmp"))
     text, owner = (torch.from_numpy(inputs[name]) for name in ("text", "string_to_class"))
-    size, blocks = config.serving.size, config.adapt.blocks
-    info = export_engine(base, temporary, size, text, owner, blocks, probes)
+    serving, blocks = config.serving, config.adapt.blocks
+    info = export_engine(
+        base, temporary, serving.size, text, owner, blocks, probes, serving.batch, serving.sliding
+    )
     shutil.rmtree(folder, ignore_errors=True)
     commit_folder(temporary, folder)
     parity = info["parity"]
@@ -119,12 +122,13 @@ def export_to(
     )
 
 
-def _engine_fits(folder: Path, base: BaseModel, inputs: Arrays, size: tuple[int, int]) -> bool:
+def _engine_fits(folder: Path, base: BaseModel, inputs: Arrays, wanted: ServingConfig) -> bool:
     try:
-        info = Engine(folder, provider="cpu").info
+        info = open_engine(folder, name="onnxruntime-cpu").info
     except EngineError:
         return False
-    fits = (info.base_digest, info.size) == (base.digest, size)
+    made_for = (info.base_digest, info.size, info.batch, info.sliding)
+    fits = made_for == (base.digest, wanted.size, wanted.batch, wanted.sliding)
     return fits and info.inputs.keys() == inputs.keys() and info.takes(len(inputs["text"]))
 
 

@@ -31,28 +31,31 @@ APART = 0.02
 
 def export_engine(
     base: BaseModel, out: Path, size: tuple[int, int], text: Tensor, string_to_class: Tensor,
-    blocks: int, probes: Sequence[NDArray[np.uint8]],
+    blocks: int, probes: Sequence[NDArray[np.uint8]], batch: int = 1, sliding: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Write model.onnx and engine.json into `out`; strings and classes stay free in a range.
 
-    text (S,P,C), string_to_class (S,T), probes frames (H,W,3) uint8 for the parity check.
+    text (S,P,C), string_to_class (S,T), probes frames (H,W,3) uint8 for the parity check; `batch`
+    frames at a time; `sliding`: windows and an overview of each.
     Returns engine.json's content; raises ParityError if the file does not match torch.
     """
     out.mkdir(parents=True, exist_ok=True)
-    graph = ServingGraph(base.network, blocks).eval()
+    graph = ServingGraph(base.network, blocks, sliding).eval()
     weights = merged_projections(base.network, blocks)
     text, colour = told_apart(text), torch.from_numpy(UNCHANGED)
     inputs = (text, string_to_class, colour, *weights.values())
-    frame = torch.zeros(*size, 3, dtype=torch.uint8)
+    frame = torch.zeros(batch, *size, 3, dtype=torch.uint8)
     path = out / "model.onnx"
     strings = string_range(base.network.config.pad_len, len(text))
     names = ["frame", "text", "string_to_class", "colour", *weights]
     _write_onnx(graph, (frame, *inputs), path, names, strings)
-    parity = _parity(graph, path, inputs, probes)
+    parity = _parity(graph, path, inputs, [np.stack([probe] * batch) for probe in probes])
     info = {
         "graph": GRAPH,
         "base_digest": base.digest,
         "size": list(size),
+        "batch": batch,
+        "sliding": sliding,
         "strings": list(strings),
         "templates": list(base.templates),
         "inputs": _input_table(text, weights),
@@ -104,6 +107,7 @@ def _parity(
     graph: ServingGraph, path: Path, inputs: tuple[Tensor, ...],
     probes: Sequence[NDArray[np.uint8]],
 ) -> dict[str, float]:  # fmt: skip
+    """Worst difference over the probes (N,H,W,3); raises ParityError."""
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [i.name for i in session.get_inputs()]
     apart, agree = [0.0], []

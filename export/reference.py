@@ -76,7 +76,7 @@ def _predictor(
 
 
 def _device(config: Config) -> torch.device:
-    use = config.serving.provider != "cpu" and torch.cuda.is_available()
+    use = config.serving.engine != "onnxruntime-cpu" and torch.cuda.is_available()
     if not use:
         torch.set_num_threads(config.serving.threads)
     return torch.device("cuda" if use else "cpu")

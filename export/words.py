@@ -33,6 +33,7 @@ from acclimate.model.text import TextCache
 from acclimate.runtime.bundle import ADAPTER, Arrays, Bundle, load_bundle, write_bundle
 from acclimate.runtime.durable import sync
 from acclimate.runtime.engine import Engine, EngineInfo
+from acclimate.runtime.engines import open_engine
 from acclimate.runtime.job import Place, origin, place_of, read_job, vocabularies
 
 MOST_KEPT = 16
@@ -85,7 +86,7 @@ def _engine(
     strings = len(inputs["text"])
     for place in (state / "engine", folder / "engine"):
         try:
-            engine = Engine(place, config.serving.threads, "cpu")
+            engine = open_engine(place, config.serving.threads, "onnxruntime-cpu")
         except EngineError:
             continue
         same = engine.info.base_digest == base.digest
@@ -93,7 +94,7 @@ def _engine(
             return engine
     _say(f"{strings} strings need an engine of their own: exporting it ...")
     export_to(base, config, folder / "engine", inputs, list(source.probe_frames))
-    return Engine(folder / "engine", config.serving.threads, "cpu")
+    return open_engine(folder / "engine", config.serving.threads, "onnxruntime-cpu")
 
 
 def _write(folder: Path, engine: Engine, source: Bundle, inputs: Arrays, words: Vocabulary) -> None:

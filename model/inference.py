@@ -15,7 +15,8 @@ from torch import Tensor
 
 from acclimate.model.catseg import CATSeg
 
-CANVAS, KERNEL, STRIDE = 640, 384, 256
+CANVAS, KERNEL = 640, 384
+CORNERS = ((0, 0), (0, 256), (256, 0), (256, 256))
 SHORTEST, LONGEST = 640, 2560
 CHUNK = 32
 Size = tuple[int, int]
@@ -114,18 +115,24 @@ def class_probabilities(logits: Tensor, string_to_class: Tensor, size: Size) -> 
 def sliding_views(network: CATSeg, image: Tensor) -> Tensor:
     """image (1,3,H,W) -> normalised windows of a 640 canvas (row-major), overview (5,3,h,w)."""
     canvas = _resize(image, (CANVAS, CANVAS))
-    windows = F.unfold(canvas, KERNEL, stride=STRIDE)[0].T.unflatten(1, (3, KERNEL, KERNEL))
-    views = torch.cat([windows, _resize(image, (KERNEL, KERNEL))])
+    windows = [canvas[..., y : y + KERNEL, x : x + KERNEL] for y, x in CORNERS]
+    views = torch.cat([*windows, _resize(image, (KERNEL, KERNEL))])
     return _resize((views - network.mean) / network.std, network.config.image_size)
 
 
 def merge_windows(scores: Tensor, size: Size) -> Tensor:
     """Scores of `sliding_views` (5,t,384,384) -> (t, *size): mean of windows and overview."""
-    tiles = scores[:4].flatten(1).T[None]
-    folded = F.fold(tiles, CANVAS, KERNEL, stride=STRIDE)
-    count = F.fold(torch.ones_like(tiles[:, : KERNEL * KERNEL]), CANVAS, KERNEL, stride=STRIDE)
+    tiles = [_on_canvas(tile, corner) for tile, corner in zip(scores, CORNERS, strict=False)]
+    ones = scores.new_ones(1, KERNEL, KERNEL)
+    count = torch.stack([_on_canvas(ones, corner) for corner in CORNERS]).sum(0)
     overview = _resize(scores[4:], (CANVAS, CANVAS))
-    return _resize((folded / count + overview) / 2, size)[0]
+    return _resize((torch.stack(tiles).sum(0) / count + overview) / 2, size)[0]
+
+
+def _on_canvas(tile: Tensor, corner: Size) -> Tensor:
+    """(t,384,384) -> (t,640,640), zero around it."""
+    (y, x), rest = corner, CANVAS - KERNEL
+    return F.pad(tile, (x, rest - x, y, rest - y))
 
 
 class _Tiles:

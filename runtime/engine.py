@@ -1,35 +1,42 @@
-"""The engine: one ONNX graph whose adapter is an input."""
+"""The engine: one exported graph whose adapter is an input, served by one of several libraries.
+
+`acclimate.runtime.engines` opens one; here is what all of them share.
+"""
 
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from acclimate.errors import EngineError, EngineLoadError
-from acclimate.runtime.durable import sha256
 
 if TYPE_CHECKING:
-    from acclimate.runtime.bundle import Bundle
+    from acclimate.runtime.bundle import Arrays, Bundle
 
-OUTPUTS = ("labels", "confidence", "histogram", "embedding")
-GRAPH = 4  # the version of the graph's inputs and outputs that this code serves
+OUTPUTS = ("labels", "confidence", "histogram", "embedding", "probability")
+GRAPH = 5  # the version of the graph's inputs and outputs that this code serves
+Frame = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class EngineInfo:
     """engine.json: `inputs` maps a name to (shape, dtype), -1 being any length.
 
-    `strings` are the least and the most strings the graph was made for.
+    `strings` are the least and the most strings the graph was made for, `batch` the frames it takes
+    at a time, each of `size` (H, W).
     """
 
     base_digest: str
     size: tuple[int, int]
+    batch: int
+    sliding: bool
     strings: tuple[int, int]
     inputs: dict[str, tuple[tuple[int, ...], str]]
     onnx_sha256: str
@@ -45,8 +52,8 @@ class EngineInfo:
             inputs = {k: (tuple(shape), str(kind)) for k, (shape, kind) in raw["inputs"].items()}
             (height, width), (least, most) = raw["size"], raw["strings"]
             return cls(
-                raw["base_digest"], (height, width), (least, most), inputs,
-                raw["onnx_sha256"], raw["parity"],
+                raw["base_digest"], (height, width), int(raw["batch"]), bool(raw["sliding"]),
+                (least, most), inputs, raw["onnx_sha256"], raw["parity"],
             )  # fmt: skip
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise EngineLoadError(
@@ -68,51 +75,103 @@ class Result:
     embedding: NDArray[np.float32]
 
 
+class Staged(Protocol):
+    """A bundle's inputs where the library reads them, with buffers for what goes in and out."""
+
+    def run(self, frames: Frame, outputs: Sequence[str]) -> list[NDArray[Any]]:
+        """Frames (N,H,W,3) -> copies of these outputs, each (N, ...)."""
+
+
+class Backend(Protocol):
+    """A library that runs the graph; raises EngineError kinds."""
+
+    name: str
+
+    def stage(self, inputs: Arrays, spare: Staged | None) -> Staged:
+        """Bring inputs to the device, into the buffers of `spare` where it has some.
+
+        May be called from another thread while something else that was staged runs.
+        """
+
+    def twin(self) -> Backend:
+        """Another one on the same weights, to run beside this one at a lower priority."""
+
+    def close(self) -> None:
+        """Give back what it holds."""
+
+
 class Engine:
-    """An ONNX Runtime session. A swap is another bundle in the next call: nothing is rebuilt."""
+    """A loaded engine. A swap is another bundle in the next call: nothing is rebuilt.
 
-    def __init__(self, folder: Path, threads: int = 2, provider: str = "auto") -> None:
-        """Load and verify model.onnx; raises EngineLoadError naming the file."""
-        self.info = EngineInfo.load(folder)
-        path = folder / "model.onnx"
-        if not path.is_file() or sha256(path) != self.info.onnx_sha256:
-            raise EngineLoadError(f"{path} is missing or was altered; export the engine again")
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        try:
-            self._session = ort.InferenceSession(str(path), options, providers=_providers(provider))
-        except Exception as error:
-            raise EngineLoadError(f"{path} does not load: {error}") from error
-        self.provider = str(self._session.get_providers()[0])
+    Bundles lie in two sets of buffers: one serves, and `stage` fills the other while it does.
+    One thread infers; another may stage.
+    """
 
-    def infer(self, frame: NDArray[np.uint8], bundle: Bundle) -> Result:
+    def __init__(self, info: EngineInfo, backend: Backend) -> None:
+        self.info, self.name, self._backend = info, backend.name, backend
+        self._serving: tuple[Bundle, Staged] | None = None
+        self._spare: tuple[Bundle, Staged] | None = None
+        self._lock = threading.Lock()
+
+    def warm_up(self, bundle: Bundle) -> None:
+        """Infer once, so that the first frame finds everything allocated and compiled."""
+        self.infer(np.zeros((*self.info.size, 3), np.uint8), bundle)
+
+    def stage(self, bundle: Bundle) -> None:
+        """Make a bundle ready beside the one that serves: its first `infer` copies nothing."""
+        with self._lock:
+            self._fill(bundle)
+
+    def infer(self, frame: Frame, bundle: Bundle) -> Result:
         """One frame (H,W,3) uint8 of the engine's size; raises EngineError otherwise."""
-        return Result(*self._run(OUTPUTS, frame, bundle))
+        return self.infer_batch([frame], bundle)[0]
+
+    def infer_batch(self, frames: Sequence[Frame], bundle: Bundle) -> list[Result]:
+        """As `infer`, for up to `info.batch` frames at a time (of several cameras)."""
+        rows = self._run(OUTPUTS[:4], frames, bundle)
+        return [Result(*row) for row in zip(*rows, strict=True)][: len(frames)]
 
     def infer_map(
-        self, frame: NDArray[np.uint8], bundle: Bundle
+        self, frame: Frame, bundle: Bundle
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """As `infer`, but labels (H,W) and the probability (H,W) of each pixel's label."""
-        labels, probability = self._run(("labels", "probability"), frame, bundle)
-        return labels, probability
+        labels, probability = self._run(("labels", "probability"), [frame], bundle)
+        return labels[0], probability[0]
+
+    def twin(self) -> Engine:
+        """Another engine on the same weights, to try a bundle on while this one serves."""
+        return Engine(self.info, self._backend.twin())
+
+    def close(self) -> None:
+        """Give back the device's memory; the engine is of no use afterwards."""
+        self._serving = self._spare = None
+        self._backend.close()
 
     def _run(
-        self, outputs: tuple[str, ...], frame: NDArray[np.uint8], bundle: Bundle
+        self, outputs: Sequence[str], frames: Sequence[Frame], bundle: Bundle
     ) -> list[NDArray[Any]]:
-        if frame.shape != (*self.info.size, 3) or frame.dtype != np.uint8:
-            raise EngineError(f"frame is {frame.dtype}{frame.shape}, not uint8{self.info.size}x3")
-        arrays: list[NDArray[Any]] = self._session.run(outputs, {"frame": frame, **bundle.inputs})
-        return arrays
+        for frame in frames:
+            if frame.shape != (*self.info.size, 3) or frame.dtype != np.uint8:
+                raise EngineError(
+                    f"frame is {frame.dtype}{frame.shape}, not uint8{self.info.size}x3"
+                )
+        missing = self.info.batch - len(frames)
+        if missing < 0 or not frames:
+            raise EngineError(f"{len(frames)} frames; this engine takes 1 to {self.info.batch}")
+        batch = np.stack([*frames, *[frames[-1]] * missing])
+        return self._staged(bundle).run(batch, outputs)
 
+    def _staged(self, bundle: Bundle) -> Staged:
+        if self._serving is None or self._serving[0] is not bundle:
+            with self._lock:
+                self._fill(bundle)
+                self._serving, self._spare = self._spare, self._serving
+        assert self._serving is not None
+        return self._serving[1]
 
-def _providers(wanted: str) -> list[str]:
-    cuda = "CUDAExecutionProvider" in ort.get_available_providers() and _has_gpu()
-    if wanted == "cuda" and not cuda:
-        raise EngineLoadError("serving.provider is cuda, but no CUDA device is usable; use auto")
-    use = cuda and wanted != "cpu"
-    return (["CUDAExecutionProvider"] if use else []) + ["CPUExecutionProvider"]
-
-
-def _has_gpu() -> bool:
-    return Path("/dev/nvidiactl").exists() or Path("/dev/nvhost-gpu").exists()
+    def _fill(self, bundle: Bundle) -> None:
+        """The bundle into the set of buffers that does not serve."""
+        if self._spare is None or self._spare[0] is not bundle:
+            buffers = self._spare[1] if self._spare else None
+            self._spare = None  # torn until it is whole again
+            self._spare = bundle, self._backend.stage(bundle.inputs, buffers)

@@ -30,7 +30,7 @@ from acclimate.errors import AcclimateError, BundleError, InferenceError
 from acclimate.runtime.box import FrameBox
 from acclimate.runtime.buffer import FrameBuffer
 from acclimate.runtime.bundle import load_bundle
-from acclimate.runtime.engine import Engine
+from acclimate.runtime.engines import open_engine
 from acclimate.runtime.evaluate import fit
 from acclimate.runtime.ledger import Ledger
 from acclimate.runtime.sinks import Sinks
@@ -52,11 +52,12 @@ class Runtime:
         serving = config.serving
         self.say, self.stop = say, threading.Event()
         self.commands: queue.Queue[dict[str, Any]] = queue.Queue()
-        self.engine = Engine(state / "engine", serving.threads, serving.provider)
+        self.engine = open_engine(state / "engine", serving.threads, serving.engine)
         words = load_served(config.model.vocabulary)
         folder = state / "adapters" / bundle
         self.bundle = load_bundle(folder, self.engine.info, words.digest)
-        self.swapper = Swapper(state / "engine", serving.provider, words.digest)
+        self.engine.warm_up(self.bundle)
+        self.swapper = Swapper(self.engine, words.digest)
         self.source: Source = open_source(config.source, serving.size)
         self.ledger = Ledger()
         policy = config.source.policy
@@ -73,7 +74,7 @@ class Runtime:
         """Serve until the source ends, someone stops it or the clock passes `deadline`."""
         camera = threading.Thread(target=self._capture, name="camera", daemon=True)
         camera.start()
-        self.say({"event": "ready", "active": self.bundle.id, "provider": self.engine.provider,
+        self.say({"event": "ready", "active": self.bundle.id, "engine": self.engine.name,
                   "live": self.source.live})  # fmt: skip
         while not (self.stop.is_set() or self.box.done or time.monotonic() > deadline):
             self._obey()

@@ -20,7 +20,7 @@ from acclimate.configs.vocabulary import Vocabulary
 from acclimate.errors import AcclimateError, ConfigError
 from acclimate.runtime import assess
 from acclimate.runtime.bundle import load_bundle
-from acclimate.runtime.engine import Engine
+from acclimate.runtime.engines import open_engine
 from acclimate.runtime.job import WITH, Job, Place, place_of, read_job, vocabularies
 from acclimate.runtime.predict import Predict, served
 from acclimate.runtime.segment import segment
@@ -32,7 +32,7 @@ def open_served(
     config: Config, job: Job, place: Place, words: Vocabulary, concepts: bool
 ) -> Predict:
     """The engine as it serves: whole frame, softmax over all strings, summed per class."""
-    engine = Engine(place.engine, config.serving.threads, config.serving.provider)
+    engine = open_engine(place.engine, config.serving.threads, config.serving.engine)
     return served(engine, load_bundle(place.bundle, engine.info, words.digest))
 
 

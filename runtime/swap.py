@@ -33,12 +33,12 @@ class Refused:
 
 
 class Swapper:
-    """Checks bundles on a second session, so that the serving one is never asked to wait."""
+    """Checks bundles on the engine's twin, so that the serving one is never asked to wait."""
 
-    def __init__(self, engine_folder: Path, provider: str, vocabulary: str | None = None) -> None:
+    def __init__(self, engine: Engine, vocabulary: str | None = None) -> None:
         """`vocabulary` is the digest that a bundle must have been made for."""
-        self._folder, self._provider, self._vocabulary = engine_folder, provider, vocabulary
-        self._engine: Engine | None = None
+        self._engine, self._vocabulary = engine, vocabulary
+        self._twin: Engine | None = None
         self._thread: threading.Thread | None = None
         self._outcome: Ready | Refused | None = None
 
@@ -61,12 +61,13 @@ class Swapper:
     def _check(self, name: str, folder: Path) -> None:
         started = time.monotonic()
         try:
-            if self._engine is None:
-                self._engine = Engine(self._folder, threads=1, provider=self._provider)
+            if self._twin is None:
+                self._twin = self._engine.twin()
             bundle = load_bundle(folder, self._engine.info, self._vocabulary)
             if bundle.id != name:
                 raise SwapRefused(f"{folder} holds the bundle {bundle.id}, not {name}")
-            probe_check(self._engine, bundle)
+            probe_check(self._twin, bundle)
+            self._engine.stage(bundle)
             self._outcome = Ready(bundle, 1000 * (time.monotonic() - started))
         except (AcclimateError, OSError, ValueError, RuntimeError) as error:
             self._outcome = Refused(name, str(error))

@@ -16,7 +16,7 @@ import pytest
 
 from acclimate.configs.schema import Config, ServingConfig, SourceConfig, to_dict
 from acclimate.runtime.bundle import load_bundle, write_bundle
-from acclimate.runtime.engine import Engine
+from acclimate.runtime.engines import open_engine
 from acclimate.world import Drive
 from tests.conftest import wait_until
 
@@ -70,7 +70,7 @@ def pictures(tmp_path: Path) -> Path:
 @pytest.fixture
 def other(state: Path) -> Path:
     """A sound bundle that paints differently."""
-    engine = Engine(state / "engine")
+    engine = open_engine(state / "engine")
     base = load_bundle(state / "adapters" / "base", engine.info)
     noise, inputs = np.random.default_rng(0), dict(base.inputs)
     for name in (n for n in inputs if n.endswith("weight")):
@@ -124,7 +124,7 @@ def test_a_tampered_bundle_is_refused(runtime: Runtime, other: Path) -> None:
 def test_a_bundle_that_lies_about_its_probes_is_refused(
     runtime: Runtime, state: Path, other: Path
 ) -> None:
-    engine = Engine(state / "engine")
+    engine = open_engine(state / "engine")
     bundle = load_bundle(other, engine.info)
     wrong = (bundle.probe_labels + 1) % 14
     write_bundle(

@@ -21,7 +21,7 @@ from acclimate.model.load import load_base
 from acclimate.runtime.buffer import FrameBuffer
 from acclimate.runtime.bundle import ADAPTER, load_bundle
 from acclimate.runtime.durable import fresh_folder
-from acclimate.runtime.engine import Engine
+from acclimate.runtime.engines import open_engine
 from acclimate.runtime.swap import probe_check
 from acclimate.world import Drive
 
@@ -48,7 +48,7 @@ Play = Callable[..., Played]
 @pytest.fixture(scope="module")
 def driven(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A buffer that has seen a drive through the engine's eyes; rounds only read it."""
-    engine, drive = Engine(prepared / "engine", provider="cpu"), Drive(4)
+    engine, drive = open_engine(prepared / "engine", name="onnxruntime-cpu"), Drive(4)
     base = load_bundle(prepared / "adapters" / "base", engine.info)
     buffer = FrameBuffer(tmp_path_factory.mktemp("driven") / "buffer", CONFIG.buffer)
     for index in range(FRAMES):
@@ -125,7 +125,7 @@ def test_it_tells_of_every_step_and_of_its_verdict(accepted: Played) -> None:
 
 
 def test_an_accepted_candidate_is_whole(accepted: Played, prepared: Path) -> None:
-    engine = Engine(prepared / "engine", provider="cpu")
+    engine = open_engine(prepared / "engine", name="onnxruntime-cpu")
     bundle = load_bundle(accepted.folder, engine.info)
     probe_check(engine, bundle)
     assert len(bundle.probe_frames) == PROBES

@@ -71,9 +71,9 @@ def test_zero_is_allowed_where_it_means_something() -> None:
 
 @pytest.mark.parametrize("value", ["cpu ", "CPU", "", None, 0, ["cpu"]])
 def test_choices_are_taken_literally(value: object) -> None:
-    (said,) = problems({"serving": {"provider": value}})
-    assert said.startswith("serving.provider: ")
-    assert said.endswith("not one of auto, cpu, cuda")
+    (said,) = problems({"serving": {"engine": value}})
+    assert said.startswith("serving.engine: ")
+    assert said.endswith("onnxruntime-tensorrt, tensorrt, tensorrt-rtx")
 
 
 @pytest.mark.parametrize(

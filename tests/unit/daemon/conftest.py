@@ -50,7 +50,7 @@ class FakeServing:
             raise EngineError("the runtime died too often")
         self.started.append(adapter)
         self.active, self.dead, self.frame, self.admitted = adapter, False, 0, 0
-        self.said.append({"event": "ready", "active": adapter, "provider": "cpu"})
+        self.said.append({"event": "ready", "active": adapter, "engine": "onnxruntime-cpu"})
 
     def crash(self, *last_words: dict[str, Any]) -> None:
         self.said += last_words

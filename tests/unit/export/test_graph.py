@@ -10,14 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from acclimate.errors import EngineError
 from acclimate.export.graph import ServingGraph, appearance_embedding
+from acclimate.export.onnx import export_engine
 from acclimate.model.catseg import CATSeg
 from acclimate.model.colour import UNCHANGED, recolour_frame
+from acclimate.model.inference import predict
 from acclimate.model.load import load_base
 from acclimate.model.projections import merged_projections, projection_names
 from acclimate.runtime.bundle import Bundle
-from acclimate.runtime.engine import Engine
-from tests.unit.export.conftest import BLOCKS, SIZE, Exported, words
+from acclimate.runtime.engines import open_engine
+from tests.unit.export.conftest import BLOCKS, SIZE, Exported, noise, words
 
 FRAME = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8))
 TEXT = F.normalize(torch.randn(6, 1, 32, generator=torch.Generator().manual_seed(1)), dim=-1)
@@ -36,9 +39,9 @@ def served(
 ) -> tuple[Tensor, ...]:
     """The graph's outputs with every adapted weight times `factor`, seeing `colour`."""
     weights = [factor * weight for weight in merged_projections(network, BLOCKS).values()]
-    outputs = ServingGraph(network, BLOCKS).eval()(frame, TEXT, OWNER, colour, *weights)
+    outputs = ServingGraph(network, BLOCKS).eval()(frame[None], TEXT, OWNER, colour, *weights)
     assert isinstance(outputs, tuple)
-    return outputs
+    return tuple(output[0] for output in outputs)
 
 
 @torch.inference_mode()
@@ -80,7 +83,10 @@ def test_a_class_without_strings_costs_no_number(exported: Exported) -> None:
     weights = merged_projections(exported.base.network, BLOCKS).values()
     inputs = {"text": text, "string_to_class": owner, "colour": PLAIN}
     inputs |= dict(zip(projection_names(BLOCKS), weights, strict=True))
-    engine, arrays = Engine(exported.folder, 1, "cpu"), {n: t.numpy() for n, t in inputs.items()}
+    engine, arrays = (
+        open_engine(exported.folder, 1, "onnxruntime-cpu"),
+        {n: t.numpy() for n, t in inputs.items()},
+    )
     frame = FRAME.numpy()
     result = engine.infer(frame, Bundle("few", {}, arrays, frame, frame))
     assert np.isfinite(result.confidence).all()
@@ -112,6 +118,45 @@ def test_a_dark_frame_lies_elsewhere(network: CATSeg) -> None:
     same, dark = served(network)[3], served(network, FRAME // 4)[3]
     assert float(same.norm()) == pytest.approx(1, abs=1e-5)
     assert float(same @ dark) < 0.999
+
+
+@torch.inference_mode()
+def test_frames_of_a_batch_are_on_their_own(network: CATSeg) -> None:
+    frames = torch.stack([FRAME, FRAME // 3, FRAME.flip(1)])
+    weights = merged_projections(network, BLOCKS).values()
+    together = ServingGraph(network, BLOCKS).eval()(frames, TEXT, OWNER, PLAIN, *weights)
+    for number, frame in enumerate(frames):
+        for one, of_many in zip(served(network, frame), together, strict=True):
+            torch.testing.assert_close(of_many[number], one)
+
+
+@torch.inference_mode()
+def test_sliding_is_the_official_evaluation(network: CATSeg) -> None:
+    graph = ServingGraph(network, BLOCKS, sliding=True).eval()
+    weights = merged_projections(network, BLOCKS).values()
+    labels, *_, top = graph(torch.stack([FRAME, FRAME // 3]), TEXT, OWNER, PLAIN, *weights)
+    image = (FRAME // 3).permute(2, 0, 1)[None].float()
+    expected = predict(network, image, TEXT, SIZE, sliding=True, string_to_class=OWNER)
+    assert torch.equal(labels[1].long(), expected.argmax(0))
+    torch.testing.assert_close(top[1], expected.max(0).values)
+
+
+def test_an_engine_of_batches_and_windows_keeps_parity(tiny_weights: Path, tmp_path: Path) -> None:
+    base, (text, owner) = load_base(tiny_weights), words(6)
+    export_engine(base, tmp_path, SIZE, text, owner, BLOCKS, [noise(0)], batch=2, sliding=True)
+    engine = open_engine(tmp_path, 1, "onnxruntime-cpu")
+    assert (engine.info.batch, engine.info.sliding) == (2, True)
+    weights = {n: w.numpy() for n, w in merged_projections(base.network, BLOCKS).items()}
+    inputs = {"text": text.numpy(), "string_to_class": owner.numpy(), "colour": UNCHANGED}
+    frames = [noise(1), noise(2)]
+    bundle = Bundle("few", {}, inputs | weights, np.stack(frames), np.stack(frames)[..., 0])
+    pair = engine.infer_batch(frames, bundle)
+    alone = [engine.infer(frame, bundle) for frame in frames]
+    assert all(np.array_equal(a.labels, b.labels) for a, b in zip(pair, alone, strict=True))
+    assert not np.allclose(pair[0].embedding, pair[1].embedding, atol=1e-4)
+    np.testing.assert_allclose(pair[1].confidence, alone[1].confidence, atol=1e-6)
+    with pytest.raises(EngineError, match="3 frames; this engine takes 1 to 2"):
+        engine.infer_batch([*frames, frames[0]], bundle)
 
 
 def test_the_embedding_is_mean_and_spread_of_the_patches() -> None:

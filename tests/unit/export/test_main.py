@@ -22,7 +22,8 @@ from acclimate.model.checkpoint import save_official
 from acclimate.model.load import build, load_base
 from acclimate.runtime.bundle import load_bundle, write_bundle
 from acclimate.runtime.durable import sha256
-from acclimate.runtime.engine import Engine, EngineInfo
+from acclimate.runtime.engine import EngineInfo
+from acclimate.runtime.engines import open_engine
 from acclimate.runtime.swap import probe_check
 from tests.unit.export.conftest import Exported
 from tests.unit.model.test_load import OFFICIAL_V1
@@ -85,7 +86,7 @@ def stamps(state: Path) -> dict[str, int]:
 
 def check(state: Path) -> dict[str, Any]:
     """Engine and base bundle fit each other; the bundle's manifest."""
-    engine = Engine(state / "engine", 1, "cpu")
+    engine = open_engine(state / "engine", 1, "onnxruntime-cpu")
     bundle = load_bundle(state / "adapters" / "base", engine.info)
     probe_check(engine, bundle)
     return bundle.manifest
@@ -189,7 +190,7 @@ def test_v1_is_served_with_its_ten_templates(tmp_path: Path) -> None:
     })  # fmt: skip
     (tmp_path / "resolved.json").write_text(json.dumps(to_dict(config)))
     assert main(["--config", str(tmp_path / "resolved.json"), "--state", str(tmp_path)]) == 0
-    engine = Engine(tmp_path / "engine", provider="cpu")
+    engine = open_engine(tmp_path / "engine", name="onnxruntime-cpu")
     bundle = load_bundle(tmp_path / "adapters" / "base", engine.info)
     strings = len(load_vocabulary("camvid").strings)
     assert bundle.inputs["text"].shape == (strings, 10, OFFICIAL_V1.embed_dim)

@@ -20,7 +20,7 @@ from acclimate.export.main import base_inputs, prepare
 from acclimate.model.load import BaseModel, load_base
 from acclimate.model.projections import projection_names
 from acclimate.runtime.bundle import load_bundle
-from acclimate.runtime.engine import Engine
+from acclimate.runtime.engines import open_engine
 from acclimate.runtime.swap import probe_check
 from acclimate.world import Drive
 
@@ -74,7 +74,7 @@ def test_the_table_is_what_the_graph_takes(prepared: Path) -> None:
         node.name: [n if isinstance(n, int) else -1 for n in node.shape]
         for node in session.get_inputs()
     }
-    assert taken.pop("frame") == [*SIZE, 3]
+    assert taken.pop("frame") == [1, *SIZE, 3]
     assert {name: shape for name, (shape, _) in table.items()} == taken
     assert {kind for _, kind in table.values()} == {"float32"}
     expected = ["text", "string_to_class", "colour", *projection_names(BLOCKS)]
@@ -125,5 +125,5 @@ def test_one_flipped_byte_and_the_engine_is_exported_again(state: Path) -> None:
     prepare(Config(), state)
     assert path.read_bytes() != bytes(content)
     assert not (state / "engine.tmp").exists()
-    engine = Engine(state / "engine", provider="cpu")
+    engine = open_engine(state / "engine", name="onnxruntime-cpu")
     probe_check(engine, load_bundle(state / "adapters" / "base", engine.info))

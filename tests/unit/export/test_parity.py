@@ -32,7 +32,9 @@ def parity(exported: Exported, strings: int = 6) -> dict[str, float]:
     """The engine's file against torch, with so many strings."""
     graph = ServingGraph(exported.base.network, BLOCKS).eval()
     arguments = inputs(exported.base, strings)
-    return module._parity(graph, exported.folder / "model.onnx", arguments, PROBES)
+    return module._parity(
+        graph, exported.folder / "model.onnx", arguments, [p[None] for p in PROBES]
+    )
 
 
 @pytest.mark.parametrize("strings", [2, 5, 8])

@@ -23,7 +23,7 @@ from acclimate.runtime.job import Job, place_of
 from acclimate.runtime.offline import open_served
 from acclimate.world import Drive
 
-CONFIG = Config(serving=ServingConfig(threads=1, provider="cpu"))
+CONFIG = Config(serving=ServingConfig(threads=1, engine="onnxruntime-cpu"))
 WORDS = load_vocabulary("world")
 
 

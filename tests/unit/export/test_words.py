@@ -22,6 +22,7 @@ from acclimate.model.projections import merged_projections
 from acclimate.model.text import embed_strings
 from acclimate.runtime.bundle import Bundle, load_bundle, write_bundle
 from acclimate.runtime.engine import Engine, EngineInfo
+from acclimate.runtime.engines import open_engine
 from acclimate.runtime.job import Job, Place, place_of
 from acclimate.runtime.swap import probe_check
 
@@ -29,7 +30,7 @@ WORDS = parse_classes("road,green=tree|bush,car")
 
 
 def opened(place: Place) -> tuple[Engine, Bundle]:
-    engine = Engine(place.engine, 1, "cpu")
+    engine = open_engine(place.engine, 1, "onnxruntime-cpu")
     return engine, load_bundle(place.bundle, engine.info)
 
 
@@ -46,7 +47,7 @@ def with_adapter(state: Path, words: Vocabulary) -> None:
     inputs |= {"text": text.numpy(), "string_to_class": words.string_to_class()}
     inputs["colour"] = UNCHANGED
     save_adapter(model, state / "lora")
-    engine = Engine(state / "engine", 1, "cpu")
+    engine = open_engine(state / "engine", 1, "onnxruntime-cpu")
     own = load_bundle(state / "adapters" / "base", engine.info)
     manifest = {"id": "a1", "base_digest": base.digest, "vocabulary_digest": words.digest}
     bundle = Bundle("a1", manifest, inputs, own.probe_frames, own.probe_labels)
@@ -98,7 +99,7 @@ def test_more_strings_than_the_engine_takes_get_an_engine_of_their_own(state: Pa
     engine, bundle = opened(place)
     assert place.engine == place.bundle.parent / "engine"
     assert (engine.info.strings[0], bundle.classes) == (65, 70)
-    assert Engine(state / "engine", 1, "cpu").info.strings == (2, 64)
+    assert open_engine(state / "engine", 1, "onnxruntime-cpu").info.strings == (2, 64)
     probe_check(engine, bundle)
 
 

@@ -18,6 +18,7 @@ from acclimate.errors import EngineError, EngineLoadError
 from acclimate.runtime.bundle import Bundle, load_bundle
 from acclimate.runtime.durable import sha256
 from acclimate.runtime.engine import Engine, EngineInfo
+from acclimate.runtime.engines import open_engine
 
 WEIGHT = "visual.0.q_proj.weight"
 ALTERED = r"model\.onnx is missing or was altered; export the engine again"
@@ -25,7 +26,7 @@ ALTERED = r"model\.onnx is missing or was altered; export the engine again"
 
 @pytest.fixture(scope="module")
 def engine(prepared: Path) -> Engine:
-    return Engine(prepared / "engine", threads=1, provider="cpu")
+    return open_engine(prepared / "engine", threads=1, name="onnxruntime-cpu")
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +59,13 @@ def test_one_flipped_bit_in_the_graph_is_found(state: Path) -> None:
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(EngineLoadError, match=ALTERED):
-        Engine(state / "engine")
+        open_engine(state / "engine")
 
 
 def test_a_missing_graph_is_named(state: Path) -> None:
     (state / "engine" / "model.onnx").unlink()
     with pytest.raises(EngineLoadError, match=ALTERED):
-        Engine(state / "engine")
+        open_engine(state / "engine")
 
 
 def test_a_signed_graph_that_is_none_is_named(state: Path) -> None:
@@ -72,7 +73,7 @@ def test_a_signed_graph_that_is_none_is_named(state: Path) -> None:
     path.write_bytes(b"signed nonsense")
     other_json(state / "engine", onnx_sha256=sha256(path))
     with pytest.raises(EngineLoadError, match=r"model\.onnx does not load"):
-        Engine(state / "engine")
+        open_engine(state / "engine")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", "3", '{"inputs": {"a": 3}}', "\0"])
@@ -91,16 +92,16 @@ def test_inputs_must_be_a_mapping(prepared: Path, tmp_path: Path) -> None:
 
 def test_a_missing_description_is_named(tmp_path: Path) -> None:
     with pytest.raises(EngineLoadError, match=r"engine\.json"):
-        Engine(tmp_path)
+        open_engine(tmp_path)
 
 
 def test_no_gpu_where_one_is_wanted_is_told(
     prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("acclimate.runtime.engine._has_gpu", lambda: False)
+    monkeypatch.setattr("acclimate.runtime.engines._has_gpu", lambda: False)
     with pytest.raises(EngineLoadError, match="use auto"):
-        Engine(prepared / "engine", provider="cuda")
-    assert Engine(prepared / "engine", provider="auto").provider == "CPUExecutionProvider"
+        open_engine(prepared / "engine", name="onnxruntime-cuda")
+    assert open_engine(prepared / "engine", name="auto").name == "onnxruntime-cpu"
 
 
 def test_there_and_back_again_in_every_output(engine: Engine, base: Bundle) -> None:
@@ -159,8 +160,8 @@ def test_the_map_is_what_the_signals_summarise(engine: Engine, base: Bundle) -> 
 
 def test_an_engine_of_another_graph_is_to_be_exported_again(state: Path) -> None:
     other_json(state / "engine", graph=1)
-    with pytest.raises(EngineLoadError, match=r"graph 1, not 4.*export the engine again"):
-        Engine(state / "engine")
+    with pytest.raises(EngineLoadError, match=r"graph 1, not 5.*export the engine again"):
+        open_engine(state / "engine")
 
 
 def test_the_probe_is_reproduced(engine: Engine, base: Bundle) -> None:
@@ -176,3 +177,39 @@ def test_no_module_of_serving_imports_torch() -> None:
     code = f"import sys, {', '.join(names)}; print({heavy} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def altered(base: Bundle, factor: float) -> Bundle:
+    """Another adapter for the same engine."""
+    inputs = {
+        name: value * np.float32(factor) if "proj" in name else value
+        for name, value in base.inputs.items()
+    }
+    return replace(base, id=f"times {factor}", inputs=inputs)
+
+
+def test_a_staged_bundle_does_not_serve_until_it_is_asked_for(engine: Engine, base: Bundle) -> None:
+    frame, other = base.probe_frames[0], altered(base, -2.0)
+    before = engine.infer(frame, base)
+    engine.stage(other)
+    again, after = engine.infer(frame, base), engine.infer(frame, other)
+    assert np.array_equal(before.confidence, again.confidence)
+    assert not np.array_equal(before.confidence, after.confidence)
+    back = engine.infer(frame, base)
+    assert np.array_equal(before.labels, back.labels)
+    assert np.array_equal(before.confidence, back.confidence)
+
+
+def test_what_was_answered_stays_as_it_is(engine: Engine, base: Bundle) -> None:
+    first = engine.infer(base.probe_frames[0], base)
+    labels = first.labels.copy()
+    engine.infer(base.probe_frames[1], base)
+    assert np.array_equal(first.labels, labels)
+
+
+def test_a_twin_gives_the_same_and_outlives_its_sister(prepared: Path, base: Bundle) -> None:
+    one = open_engine(prepared / "engine", 1, "onnxruntime-cpu")
+    twin, frame = one.twin(), base.probe_frames[0]
+    assert np.array_equal(one.infer(frame, base).labels, twin.infer(frame, base).labels)
+    one.close()
+    twin.infer(frame, base)
