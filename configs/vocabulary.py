@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,26 @@ class Vocabulary:
         content: list[Any] = [[c.text, c.concepts] for c in self.classes]
         content += [self.templates] if self.templates else []
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """All of it as a vocabulary file says it; `parse_vocabulary` reads it back."""
+        rows = [{**asdict(c), "concepts": list(c.concepts), "color": list(c.color),
+                 "source_ids": list(c.source_ids), "synonyms": list(c.synonyms)}
+                for c in self.classes]  # fmt: skip
+        templates = {"templates": list(self.templates)} if self.templates else {}
+        return {"classes": rows, **templates, "ignore": list(self.ignore), "note": self.note}
+
+    @property
+    def key(self) -> str:
+        """What tells it from all others, by colours and label values too, unlike `digest`."""
+        content = json.dumps(self.content, sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+    @property
+    def size(self) -> str:
+        """ "14 classes (16 strings)", for people."""
+        return f"{len(self.classes)} classes ({len(self.strings)} strings)"
 
     @property
     def labels(self) -> NDArray[np.uint16]:

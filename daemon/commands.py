@@ -1,4 +1,5 @@
-"""The wishes of `acclimate adapters`: done by the running daemon, or on disk where none runs."""
+"""What `acclimate adapters` and `acclimate vocab` wish for: done by the running daemon, or on disk
+where none runs."""
 
 from __future__ import annotations
 
@@ -14,13 +15,15 @@ Wish = dict[str, Any]
 
 
 def obey(life: Lifecycle, wish: Wish) -> None:
-    """{"do": "rollback", "to": id or nothing} or {"do": "quarantine", "id": id}; refusals are told
-    as an event."""
+    """{"do": "rollback", "to": id or nothing}, {"do": "quarantine", "id": id} or {"do":
+    "vocabulary", "id": any, "vocabulary": content of a file}; refusals are told as an event."""
     try:
         if wish.get("do") == "rollback":
             _roll_back(life, wish.get("to"))
         elif wish.get("do") == "quarantine":
             _quarantine(life, str(wish["id"]))
+        elif wish.get("do") == "vocabulary":
+            life.reword(wish)
         else:
             raise SwapRefused("there is no such command")
     except (SwapRefused, KeyError) as error:
@@ -32,7 +35,7 @@ def _roll_back(life: Lifecycle, to: str | None) -> None:
     if target == life.registry.state.active:
         raise SwapRefused(f"{target} is what serves already")
     if not life.registry.may_serve(target):
-        raise SwapRefused(f"there is no adapter {target} that may serve")
+        raise SwapRefused(f"there is no adapter {target} that may serve with the words of now")
     life.roll_back("manual", target)
 
 

@@ -30,7 +30,8 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>acclimate<
  async function refresh() {
    try {
      const status = await (await fetch("status")).json();
-     const rows = Object.entries(status).map(([name, value]) => {
+     const told = Object.entries(status).filter(([name]) => name !== "answers");
+     const rows = told.map(([name, value]) => {
        const row = document.createElement("tr");
        row.append(...[name.replaceAll("_", " "), text(value)].map(words => {
          const cell = document.createElement("td"); cell.textContent = words; return cell; }));

@@ -17,10 +17,11 @@ class Inbox:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
-    def put(self, command: dict[str, Any]) -> None:
-        """Leave a command for the daemon."""
+    def put(self, command: dict[str, Any]) -> Path:
+        """Leave a command for the daemon, in the returned file until it is taken."""
         path = self._folder / f"{time.time_ns():020d}.json"
         write_atomic(path, json.dumps(command).encode())
+        return path
 
     def take(self, most: int | None = None) -> list[dict[str, Any]]:
         """Waiting commands, the oldest `most` of them; unreadable ones are dropped."""

@@ -6,13 +6,15 @@ import argparse
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from acclimate.configs.schema import Config, load_config, parse_config
 from acclimate.configs.vocabulary import load_served
-from acclimate.daemon.main import can_adapt, only_one, prepare
-from acclimate.daemon.processes import command
+from acclimate.daemon.main import only_one, prepare
+from acclimate.daemon.processes import can_adapt, command
+from acclimate.daemon.vocab import as_served
 from acclimate.errors import ExportError
 from acclimate.runtime.datasets import SPLITS, VOCABULARIES, find_dataset, find_pairs
 from acclimate.runtime.job import Job, place_of, vocabularies
@@ -25,6 +27,8 @@ def job_action(options: argparse.Namespace) -> int:
     job = located(options.read(options))
     resolved = resolved_config(options)
     config = parse_config(json.loads(resolved.read_text()))
+    if options.config is None and (job.vocabulary, job.classes) == (None, None):
+        job = replace(job, vocabulary=as_served(options.state))
     arguments = ["--config", str(resolved), "--state", str(options.state), "--job", job.dumps()]
     if code := embed_words(config, options.state, job, arguments):
         return code

@@ -19,12 +19,15 @@ from acclimate.daemon.inbox import Inbox
 from acclimate.daemon.metrics import Metrics
 from acclimate.daemon.probation import Probation
 from acclimate.daemon.registry import BASE, Registry
+from acclimate.daemon.rewording import Rewording
 from acclimate.daemon.scheduler import Rounds
 from acclimate.daemon.serving import Serving
 from acclimate.daemon.stream import Stream
+from acclimate.daemon.words import file_of
 
 Message = dict[str, Any]
 SWAP_TIMEOUT = 30.0
+REWORDED = "vocabulary"
 
 
 class Lifecycle:
@@ -38,7 +41,9 @@ class Lifecycle:
         self.registry.sweep()
         self.inbox = Inbox(state / "inbox")
         self.stream = Stream(config, self.registry)
-        self.rounds = Rounds(config, self.registry, self.stream, events, metrics)
+        self.rewording = Rewording(config, self.registry, events, metrics)
+        rounds = self.rewording.for_rounds()
+        self.rounds = Rounds(rounds, self.registry, self.stream, events, metrics)
         self.probation: Probation | None = None
         self.swapping: tuple[str, str, float] | None = None  # id, why, deadline
         self.trouble: str | None = None
@@ -47,6 +52,10 @@ class Lifecycle:
             "stats": self._on_stats, "swapped": self._on_swapped, "refused": self._on_refused,
             "ready": self._on_ready, "error": self._on_error, "done": lambda _: None,
         }  # fmt: skip
+
+    def start(self) -> None:
+        """Start the serving process with what the truth names."""
+        self.serving.start(self.first_adapter(), self.rewording.file)
 
     def first_adapter(self) -> str:
         """What a fresh serving process begins with: an adapter that is there and passed probation;
@@ -77,9 +86,10 @@ class Lifecycle:
             self._swap(candidate, "accepted")
         self._watch_swap()
         self._watch_probation()
+        self._watch_words()
         for wish in self.inbox.take(1) if self.swapping is None else ():
             obey(self, wish)
-        if self.swapping is None and self.probation is None and not self._recall():
+        if not self.changing and not self._recall():
             self.rounds.start_if_needed()
         self.registry.save()
 
@@ -97,8 +107,13 @@ class Lifecycle:
 
     @property
     def busy(self) -> bool:
-        """Is a round, a swap or a probation under way?"""
-        return any(x is not None for x in (self.rounds.now, self.probation, self.swapping))
+        """Is a round, a swap, a probation or a change of words under way?"""
+        return self.rounds.now is not None or self.changing
+
+    @property
+    def changing(self) -> bool:
+        """Is what serves, or its words, about to change or newly changed?"""
+        return any(x is not None for x in (self.probation, self.swapping, self.rewording.now))
 
     # ---- what the serving process says
 
@@ -122,9 +137,16 @@ class Lifecycle:
         """The runtime serves it; now the truth, then the books."""
         name, why = event["id"], self.swapping[1] if self.swapping else "unasked"
         served, self._since_frame = event["frame"] - self._since_frame, event["frame"]
-        self.swapping = None
-        if name in self.registry.state.quarantined:  # it came after its time was up
+        self.swapping, words = None, self.rewording.asked(why == REWORDED)
+        late = event["vocabulary"] != str(file_of(self.registry.folder, words.key))
+        if late or name in self.registry.state.quarantined:  # it came after its time was up
             self._swap(self.registry.state.active, "rollback")
+            return
+        self.metrics.swaps.labels("done").inc()
+        self.metrics.gap.observe(event["gap_ms"] / 1000)
+        self.metrics.last_swap.set_to_current_time()
+        if why == REWORDED:
+            self._on_reworded(event, served)
             return
         if name != self.registry.state.active:
             self._keep(self.registry.activate, name)
@@ -132,9 +154,6 @@ class Lifecycle:
         self.probation = Probation(self.config.probation, before) if unproven else None
         self.stream.swapped()
         self.metrics.serving(name)
-        self.metrics.swaps.labels("done").inc()
-        self.metrics.gap.observe(event["gap_ms"] / 1000)
-        self.metrics.last_swap.set_to_current_time()
         self.events.write(
             "swapped", id=name, since=event["from"], why=why, gap_ms=event["gap_ms"],
             load_ms=event["load_ms"], frames_before=served,
@@ -145,6 +164,9 @@ class Lifecycle:
         why = self.swapping[1] if self.swapping else "unasked"
         self.swapping = None
         self.metrics.swaps.labels("refused").inc()
+        if why == REWORDED:
+            self.rewording.refuse(event["reason"])
+            return
         self.events.write("swap_refused", id=event["id"], why=why, reason=event["reason"])
         if event["id"] != BASE:
             why_not = f"refused by the runtime: {event['reason']}"
@@ -167,6 +189,8 @@ class Lifecycle:
 
     def _on_crash(self) -> None:
         """An adapter on probation is blamed for it; the last good one starts the next process."""
+        if self.swapping is not None and self.swapping[1] == REWORDED:
+            self.rewording.refuse("the runtime died while it took them up")
         self.swapping, active = None, self.registry.state.active
         self.metrics.restarts.inc()
         self.events.write("runtime_died", adapter=active, exit_code=self.serving.exit_code)
@@ -175,14 +199,18 @@ class Lifecycle:
             self.probation = None
         self.stream.last, self._since_frame = {}, 0
         self.rounds.serving_restarted()
-        self.serving.start(self.first_adapter())
+        self.start()
 
-    # ---- swaps, probation, ways back
+    # ---- swaps, probation
 
     def _swap(self, name: str, why: str) -> None:
         """Ask the runtime; the answer is `swapped` or `refused`."""
         self.swapping = (name, why, time.monotonic() + SWAP_TIMEOUT)
-        self.serving.send({"cmd": "swap", "id": name, "dir": str(self.registry.folder_of(name))})
+        words, folder = self.rewording.asked(why == REWORDED), self.registry.folder_of(name)
+        if why == REWORDED:
+            folder = self.registry.place(name, words.digest).bundle
+        file = file_of(self.registry.folder, words.key)
+        self.serving.send({"cmd": "swap", "id": name, "dir": str(folder), "vocabulary": str(file)})
 
     def _watch_swap(self) -> None:
         if self.swapping is not None and time.monotonic() > self.swapping[2]:
@@ -198,6 +226,38 @@ class Lifecycle:
             self._keep(self.registry.trust, active)
             self.events.write("probation_passed", id=active, numbers=self.probation.numbers)
             self.probation = None
+
+    # ---- other words
+
+    def reword(self, wish: Message) -> None:
+        """Take up a wish for other words. A round under way would leave a candidate for the old."""
+        if self.rewording.begin(wish, self._dropped()):
+            self.rounds.cancel()
+
+    def _watch_words(self) -> None:
+        if self.rewording.watch() and self.swapping is None and self.probation is None:
+            self._swap(self.registry.state.active, REWORDED)
+
+    def _on_reworded(self, event: Message, served: int) -> None:
+        """The same adapter serves with other words; now the truth, then the books."""
+        change, before = self.rewording.now, self.rewording.served
+        assert change is not None
+        self._keep(self.registry.reword, self.rewording.entry(change.words))
+        self.rewording.done(change, self._dropped(), event)
+        self.rounds.config = self.rewording.for_rounds()
+        self.stream.reworded()
+        words = change.words
+        self.events.write(
+            "vocabulary_changed", **{"from": before.key}, to=words.key, id=event["id"],
+            classes=len(words.classes), strings=len(words.strings), frame=event["frame"],
+            gap_ms=event["gap_ms"], load_ms=event["load_ms"], frames_before=served,
+            seconds=round(time.monotonic() - change.started, 2),
+        )  # fmt: skip
+
+    def _dropped(self) -> int:
+        return sum(self.serving.ledger["dropped"].values())
+
+    # ---- ways back
 
     def roll_back(self, reason: str, to: str | None = None) -> None:
         """Quarantine what serves and return to the last good adapter (or `to`)."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import importlib.util
 import json
 import os
 import subprocess
@@ -22,7 +21,7 @@ from acclimate.daemon.events import Event, EventLog
 from acclimate.daemon.http import Window
 from acclimate.daemon.lifecycle import Lifecycle
 from acclimate.daemon.metrics import Metrics
-from acclimate.daemon.processes import PROCESSES, command
+from acclimate.daemon.processes import PROCESSES, can_adapt, command
 from acclimate.daemon.registry import BASE, Registry
 from acclimate.daemon.serving import Serving
 from acclimate.daemon.status import snapshot
@@ -87,11 +86,6 @@ def _export(arguments: list[str]) -> int:
     return code
 
 
-def can_adapt() -> bool:
-    """Is torch installed? (It is not imported to find out.)"""
-    return importlib.util.find_spec("torch") is not None
-
-
 def run(
     config: Config, state: Path, out: Path | None = None, duration: float | None = None,
     listener: Callable[[Event], None] = lambda _: None, hook: Hook = lambda _: None,
@@ -117,12 +111,13 @@ def run(
         if not config.adapt.enabled:
             events.write("adaptation_off", torch=can_adapt())
         try:
-            serving.start(life.first_adapter())
+            life.start()
             while life.tick() and not stop.is_set():
                 hook(life)
                 time.sleep(TICK)
         finally:
             life.rounds.cancel()
+            life.rewording.refuse("the daemon stopped")
             serving.stop()
             window.close()
             life.listen()

@@ -54,6 +54,13 @@ class Metrics:
         self.last_swap = Gauge(
             "acclimate_last_swap_timestamp_seconds", "Unix time of the last swap.", registry=r
         )
+        self.classes = Gauge("acclimate_vocabulary_classes", "Classes served.", registry=r)
+        self.strings = Gauge(
+            "acclimate_vocabulary_strings", "Strings that stand for the classes.", registry=r
+        )
+        self.rewordings = Counter(
+            "acclimate_vocabulary_changes", "Changes of words by result.", ["result"], registry=r
+        )
         self.restarts = Counter(
             "acclimate_runtime_restarts", "Restarts of the serving process.", registry=r
         )
@@ -71,6 +78,11 @@ class Metrics:
         """The one adapter that serves."""
         self.active.clear()
         self.active.labels(adapter).set(1)
+
+    def words(self, classes: int, strings: int) -> None:
+        """How much is looked for."""
+        self.classes.set(classes)
+        self.strings.set(strings)
 
     def text(self) -> bytes:
         """The exposition format."""

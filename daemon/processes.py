@@ -4,13 +4,14 @@ export    torch -> engine and base bundle; once per base model and resolution
 runtime   frames in, label maps out; the path that nothing may disturb
 adapt     one adaptation round; starts, leaves a candidate or nothing, and is gone
 offline   one-off jobs: segment a folder or film, evaluate against labels
-words     other words for an adapter, for such a job
+words     other words for adapters: for such a job, or to serve them (`acclimate vocab set`)
 reference the same jobs by the network in torch, as its authors evaluate it
 weights   one-off jobs: say what a weights file is, write it for other tools
 """
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from dataclasses import dataclass
 
@@ -29,10 +30,15 @@ PROCESSES = {
     "runtime": Process("acclimate.runtime.main"),
     "adapt": Process("acclimate.adapt.main", nice=19, env=(("OMP_NUM_THREADS", "1"),)),
     "offline": Process("acclimate.runtime.offline"),
-    "words": Process("acclimate.export.words"),
+    "words": Process("acclimate.export.words", nice=19, env=(("OMP_NUM_THREADS", "1"),)),
     "reference": Process("acclimate.export.reference"),
     "weights": Process("acclimate.model.weights"),
 }
+
+
+def can_adapt() -> bool:
+    """Is torch installed? (It is not imported to find out.)"""
+    return importlib.util.find_spec("torch") is not None
 
 
 def command(name: str, arguments: list[str]) -> list[str]:

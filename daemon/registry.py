@@ -3,6 +3,9 @@
 `state.json` is the one truth, replaced whole. `adapters/<id>` without a readable manifest does
 not exist. Sequence numbers only rise: a rollback is a new one that points to an older adapter.
 The newest `KEPT` good adapters and the newest `KEPT` others stay on disk.
+
+The words that serve belong to this truth too: those of the configuration, or others set by hand
+over them, for which adapters have copies (see `acclimate.runtime.job.place_for`).
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 
 from acclimate.errors import CorruptBundle, SwapRefused
 from acclimate.runtime.durable import sync, write_atomic
+from acclimate.runtime.job import Place, manifest, place_for
 
 BASE = "base"
 KEPT = 16
@@ -25,7 +29,8 @@ KEPT = 16
 @dataclass
 class State:
     """`good` passed probation, oldest first; `quarantined` maps an id to its reason;
-    `reference` is the condition {mean, spread} in which the base was first seen."""
+    `reference` is the condition {mean, spread} in which the base was first seen; `words` set by
+    hand are {key, digest, over}, `over` being the key of the configuration's own at that time."""
 
     sequence: int = 0
     active: str = BASE
@@ -34,6 +39,7 @@ class State:
     good: list[str] = field(default_factory=lambda: [BASE])
     quarantined: dict[str, str] = field(default_factory=dict)
     reference: dict[str, Any] | None = None
+    words: dict[str, str] | None = None
 
 
 class Registry:
@@ -53,16 +59,29 @@ class Registry:
             shutil.rmtree(torn)
 
     def folder_of(self, name: str) -> Path:
-        """Where an adapter lies."""
-        return self.folder / "adapters" / name
+        """Where an adapter lies with the words that serve, or with its own if it has not those."""
+        place = self.place(name, self.words_digest)
+        return place.bundle if place.ready else self._own(name)
+
+    def place(self, name: str, digest: str | None) -> Place:
+        """Where an adapter lies with the words of this digest, if it does."""
+        return place_for(self.folder, name, digest)
+
+    @property
+    def words_digest(self) -> str | None:
+        """Digest of the words that serve."""
+        if self.state.words is not None:
+            return self.state.words["digest"]
+        return (self.manifest(BASE) or {}).get("vocabulary_digest")
+
+    def reword(self, words: dict[str, str] | None) -> None:
+        """These words serve from now on; None = those of the configuration."""
+        self.state.words = words
+        self._write()
 
     def manifest(self, name: str) -> dict[str, Any] | None:
-        """An adapter's manifest, None if there is no such adapter."""
-        try:
-            manifest = json.loads((self.folder_of(name) / "manifest.json").read_text())
-        except (OSError, ValueError):
-            return None
-        return manifest if isinstance(manifest, dict) else None
+        """An adapter's own manifest, None if there is no such adapter."""
+        return manifest(self._own(name))
 
     def names(self) -> list[str]:
         """Every adapter on disk, in order of age."""
@@ -72,11 +91,12 @@ class Registry:
         return [name for _, name in sorted(found)]
 
     def may_serve(self, name: str) -> bool:
-        """Is it there, made for this base, vocabulary and engine, and not quarantined?"""
+        """Is it there, for this base and engine and with these words, and not quarantined?"""
         made, base = self.manifest(name), self.manifest(BASE) or {}
-        same = ("base_digest", "vocabulary_digest")
-        fits = made is not None and all(made.get(key) == base.get(key) for key in same)
-        return fits and name not in self.state.quarantined and self._fits_engine(name)
+        fits = made is not None and made.get("base_digest") == base.get("base_digest")
+        if not fits or name in self.state.quarantined:
+            return False
+        return self.place(name, self.words_digest).ready and self._fits_engine(name)
 
     def _fits_engine(self, name: str) -> bool:
         """Has it the base's inputs? Not after `adapt.blocks` or the graph changed: the runtime
@@ -105,7 +125,7 @@ class Registry:
 
     def adopt(self, name: str, folder: Path) -> None:
         """Take a candidate in; it serves only once the runtime has taken it up."""
-        folder.rename(self.folder_of(name))
+        folder.rename(self._own(name))
         sync(self.folder / "adapters")
         self.state.candidate = name
         self._write()
@@ -118,9 +138,10 @@ class Registry:
             state.good = [name for name in state.good if name not in gone]
             self._write()
         for name in gone:
-            doomed = self.folder_of(name + ".tmp")  # swept if this is cut short
-            self.folder_of(name).rename(doomed)
-            shutil.rmtree(doomed)
+            doomed = self._own(name + ".tmp")  # swept if this is cut short
+            self._own(name).rename(doomed)
+            for copy in [*self.folder.glob(f"words/*/{name}"), doomed]:
+                shutil.rmtree(copy)
         return gone
 
     def _surplus(self) -> list[str]:
@@ -189,11 +210,18 @@ class Registry:
             return State()
         try:
             raw = json.loads(self._path.read_text())
-            return State(**{item.name: raw[item.name] for item in fields(State)})
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            raw.setdefault("words", None)  # there were none at first
+            state = State(**{item.name: raw[item.name] for item in fields(State)})
+            if state.words is not None:
+                state.words = {name: str(state.words[name]) for name in ("key", "digest", "over")}
+            return state
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptBundle(
                 f"{self._path} is unreadable ({error!r}); move it away to begin from the base"
             ) from error
+
+    def _own(self, name: str) -> Path:
+        return self.folder / "adapters" / name
 
     def save(self) -> None:
         """Write what a full disk refused before; until then memory is the truth."""

@@ -42,14 +42,14 @@ def why_now(now: Situation, config: Config) -> str | None:
 
 
 class Rounds:
-    """One at a time; `now` is the one that runs."""
+    """One at a time; `now` is the one that runs, `config` what the next ones go by."""
 
     def __init__(
         self, config: Config, registry: Registry, stream: Stream, events: EventLog,
         metrics: Metrics,
     ) -> None:  # fmt: skip
         self.now: RoundProcess | None = None
-        self._config, self._registry, self._stream = config, registry, stream
+        self.config, self._registry, self._stream = config, registry, stream
         self._events, self._metrics = events, metrics
         self._ended = -float("inf")
         self._admitted = 0  # to the buffer, when the last one began
@@ -61,7 +61,7 @@ class Rounds:
             self.now is not None, self._stream.ratio, time.monotonic() - self._ended,
             buffer.get("entries", 0), buffer.get("admitted", 0) - self._admitted,
         )  # fmt: skip
-        if (reason := why_now(situation, self._config)) is not None:
+        if (reason := why_now(situation, self.config)) is not None:
             self.start(reason)
 
     def start(
@@ -70,7 +70,7 @@ class Rounds:
         """Begin a round on the accepted adapter, or judge a given one ("validate")."""
         if gone := self._registry.prune():
             self._events.write("forgotten", ids=gone)
-        self.now = RoundProcess(self._config, self._registry, reason, mode, adapter)
+        self.now = RoundProcess(self.config, self._registry, reason, mode, adapter)
         self._admitted = self._stream.last.get("buffer", {}).get("admitted", 0)
         self._events.write(
             "round_started", id=self.now.id, parent=self.now.parent, reason=reason, mode=mode

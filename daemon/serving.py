@@ -32,8 +32,9 @@ class Serving:
         self.reason = ""
         self.exit_code: int | None = None
 
-    def start(self, adapter: str) -> None:
-        """Start with `adapter`; raises EngineError when the restart budget is spent."""
+    def start(self, adapter: str, vocabulary: Path) -> None:
+        """Start with `adapter` and these words; raises EngineError when the restart budget is
+        spent."""
         now = time.monotonic()
         recent = [t for t in self._deaths if now - t < self._config.restart_window_s]
         if len(recent) >= self._config.max_restarts:
@@ -42,6 +43,7 @@ class Serving:
                 f"see {self._state / 'logs' / 'runtime.log'}"
             )
         arguments = ["--state", str(self._state), "--bundle", adapter, *self._arguments]
+        arguments += ["--vocabulary", str(vocabulary)]
         self._child = Child("runtime", arguments, self._state / "logs" / "runtime.log")
 
     def events(self) -> list[Message]:

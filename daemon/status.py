@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from acclimate.daemon.lifecycle import Lifecycle
 
 Status = dict[str, Any]
+ANSWERS = "answers"  # to `acclimate vocab set`, not to people
 
 
 def snapshot(life: Lifecycle) -> Status:
     """The running daemon as JSON-ready values; read by /status and at the end of a run."""
     state, last, ledger = life.registry.state, life.stream.last, life.serving.ledger
+    words = life.rewording.served
     return {
         "active": state.active,
         "doing": doing(life),
@@ -32,19 +34,23 @@ def snapshot(life: Lifecycle) -> Status:
         "previous": state.previous,
         "good": list(state.good),
         "quarantined": dict(state.quarantined),
-    }
+        "vocabulary": {
+            "classes": len(words.classes), "strings": len(words.strings), "key": words.key,
+        },
+        ANSWERS: life.rewording.answers,
+    }  # fmt: skip
 
 
 def doing(life: Lifecycle) -> str:
     """What is under way, in words."""
-    now, swapping = (
-        life.rounds.now,
-        life.swapping,
-    )  # once: the daemon's thread goes on changing them
+    # once: the daemon's thread goes on changing them
+    now, swapping, change = life.rounds.now, life.swapping, life.rewording.now
     if now is not None:
         return f"round {now.id}: step {now.step} of {now.settings.steps}"
     if swapping is not None:
         return f"swapping to {swapping[0]} ({swapping[1]})"
+    if change is not None:
+        return f"getting {change.words.size} ready"
     return "probation" if life.probation is not None else "serving"
 
 
@@ -65,7 +71,9 @@ def read_status(state: Path) -> Status:
 
 def table(status: Status) -> str:
     """A status as two columns."""
-    rows = {name.replace("_", " "): _words(value) for name, value in status.items()}
+    rows = {
+        name.replace("_", " "): _words(value) for name, value in status.items() if name != ANSWERS
+    }
     width = max(map(len, rows))
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
 
@@ -113,6 +121,17 @@ _SENTENCES: dict[str, Any] = {
     "forgotten": lambda e: f"{', '.join(e['ids'])} removed from disk: there are many newer ones",
     "quarantined": lambda e: f"{e['id']} quarantined: {e['reason']}",
     "command_refused": lambda e: f"refused {e['command']}: {e['reason']}",
+    "vocabulary_changed": lambda e: (
+        f"{e['id']} looks for {e['classes']} classes ({e['strings']} strings) from frame "
+        f"{e['frame']} on, gap {e['gap_ms']:.1f} ms"
+    ),
+    "vocabulary_refused": lambda e: f"other words refused: {e['reason']}",
+    "vocabulary_kept": lambda e: (
+        f"looking for {e['size']} set by hand, not for those of the configuration"
+    ),
+    "vocabulary_dropped": lambda e: (
+        f"the words set by hand serve no more: {e['reason']}; looking for {e['size']}"
+    ),
     "trouble": lambda e: f"adaptation waits, serving goes on: {e['message']}",
     "runtime_error": lambda e: f"runtime: {e['message']}",
     "runtime_died": lambda e: f"the runtime died (exit code {e['exit_code']}), starting it again",

@@ -48,6 +48,12 @@ class Stream:
         self.ratio = None
         self.window.clear()
 
+    def reworded(self) -> None:
+        """Other words serve: shares of other classes are not compared, and which adapters have
+        these words is looked up again. Embeddings are of the picture alone."""
+        self.swapped()
+        self._conditions.clear()
+
     def better(self) -> str | None:
         """A good adapter whose condition fits clearly better than the active one's."""
         state = self._registry.state

@@ -14,8 +14,7 @@ from typing import Any
 
 from acclimate.configs.published import PUBLISHED, Published, check, folder, recorded, sha256
 from acclimate.daemon.download import download
-from acclimate.daemon.main import can_adapt
-from acclimate.daemon.processes import command
+from acclimate.daemon.processes import can_adapt, command
 from acclimate.errors import CheckpointError, DownloadError
 from acclimate.runtime.durable import write_atomic
 

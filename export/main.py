@@ -145,19 +145,20 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def exit_code(work: Callable[[], object]) -> int:
-    """Do it and say what went wrong: 0, 78 where no restart would help, else 1."""
+def exit_code(work: Callable[[], object], tell: Callable[[str], object] | None = None) -> int:
+    """Do it and tell what went wrong: 0, 78 where no restart would help, else 1."""
+    say = tell or _say
     try:
         work()
     except ConfigError as error:
         for problem in error.problems:
-            _say(f"error: {problem}")
+            say(f"error: {problem}")
         return os.EX_CONFIG
     except CheckpointError as error:
-        _say(f"error: {error}")
+        say(f"error: {error}")
         return os.EX_CONFIG
     except (AcclimateError, OSError, ValueError) as error:
-        _say(f"export failed: {error}")
+        say(f"export failed: {error}")
         return 1
     return 0
 

@@ -1,9 +1,12 @@
 """Other words for an adapter that is there: its projections stay, its texts are embedded anew.
 
     python -m acclimate.export.words --config resolved.json --state DIR --job JSON
+    python -m acclimate.export.words ... --to-serve base a0003
 
 Leaves DIR/words/<vocabulary>/<adapter>, and an engine beside it if the prepared one cannot take
-that many strings. Does nothing for words that are there already; the newest 16 are kept.
+that many strings. Does nothing for words that are there already; the newest 16 and those that
+serve are kept. With --to-serve, for the daemon, it refuses words that the base's text tower never
+learned, and speaks JSON lines on stdout: progress, error.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,16 +29,16 @@ from safetensors import SafetensorError
 
 from acclimate.configs.schema import Config, parse_config
 from acclimate.configs.vocabulary import Vocabulary, check_served
-from acclimate.errors import CorruptBundle, EngineError
+from acclimate.errors import ConfigError, CorruptBundle, EngineError
 from acclimate.export.main import exit_code, export_to
 from acclimate.model.catseg import CATSeg
 from acclimate.model.load import BaseModel, load_base
-from acclimate.model.text import TextCache
+from acclimate.model.text import TextCache, unlearned
 from acclimate.runtime.bundle import ADAPTER, Arrays, Bundle, load_bundle, write_bundle
 from acclimate.runtime.durable import sync
 from acclimate.runtime.engine import Engine, EngineInfo
 from acclimate.runtime.engines import open_engine
-from acclimate.runtime.job import Place, origin, place_of, read_job, vocabularies
+from acclimate.runtime.job import Place, origin, place_of, read_job, spared, vocabularies
 
 MOST_KEPT = 16
 
@@ -51,8 +55,8 @@ def embed(config: Config, state: Path, adapter: str, words: Vocabulary) -> Place
             lora, cache = state / "adapters" / adapter / ADAPTER, TextCache(state / "text")
             inputs = with_words(base, source, lora, words, cache)
             engine = _engine(config, state, place.bundle.parent, base, inputs, source)
-            _write(place.bundle, engine, source, inputs, words)
-            _forget_oldest(state / "words")
+            _write(place.bundle, engine, source, inputs, words, lora if lora.is_dir() else None)
+            _forget_oldest(state / "words", spared(state))
     return place_of(state, adapter, words)
 
 
@@ -97,8 +101,12 @@ def _engine(
     return open_engine(folder / "engine", config.serving.threads, "onnxruntime-cpu")
 
 
-def _write(folder: Path, engine: Engine, source: Bundle, inputs: Arrays, words: Vocabulary) -> None:
-    """The bundle, with what the engine says of the same probe frames with the new words."""
+def _write(
+    folder: Path, engine: Engine, source: Bundle, inputs: Arrays, words: Vocabulary,
+    lora: Path | None,
+) -> None:  # fmt: skip
+    """The bundle, with what the engine says of the same probe frames with the new words; it has
+    its LoRA with it, because rounds may start from it."""
     manifest = source.manifest | {
         "vocabulary_digest": words.digest, "made_from": origin(source.manifest),
         "created": time.time(),
@@ -107,13 +115,13 @@ def _write(folder: Path, engine: Engine, source: Bundle, inputs: Arrays, words: 
     bundle = Bundle(source.id, manifest, inputs, frames, np.empty(0, np.uint8))
     labels = np.stack([engine.infer(frame, bundle).labels for frame in frames])
     shutil.rmtree(folder, ignore_errors=True)
-    write_bundle(folder, manifest, inputs, frames, labels)
+    write_bundle(folder, manifest, inputs, frames, labels, lora)
 
 
-def _forget_oldest(folder: Path) -> None:
+def _forget_oldest(folder: Path, spared: Path) -> None:
     """Words that were asked for once must not fill the disk."""
-    kept = sorted((p for p in folder.iterdir() if p.is_dir()), key=lambda p: p.stat().st_mtime)
-    for old in kept[:-MOST_KEPT]:
+    others = [p for p in folder.iterdir() if p.is_dir() and p != spared]
+    for old in sorted(others, key=lambda p: p.stat().st_mtime)[:-MOST_KEPT]:
         shutil.rmtree(old)
 
 
@@ -127,8 +135,38 @@ def _alone(folder: Path) -> Iterator[None]:
         sync(folder)
 
 
+def check_learned(base: BaseModel, words: Vocabulary) -> None:
+    """Raises ConfigError naming the strings with words that a small text tower never learned:
+    it would see in them whatever its untrained rows say."""
+    templates = words.templates_for(base.templates)
+    strange = [
+        string
+        for string in words.strings
+        if unlearned([t.format(w) for w in string.split(", ") for t in templates], base.known)
+    ]
+    if strange:
+        raise ConfigError([
+            f"the base's text tower never learned {', '.join(map(repr, strange[:8]))}"
+            + (f" and {len(strange) - 8} more" if len(strange) > 8 else "")
+            + ": name them otherwise, or serve weights with all of CLIP's words"
+        ])  # fmt: skip
+
+
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+def _tell(event: str, message: str) -> None:
+    print(json.dumps({"event": event, "message": message}), flush=True)
+
+
+def embed_to_serve(config: Config, state: Path, adapters: list[str], words: Vocabulary) -> None:
+    """`embed` for each of `adapters`, as the daemon wants it; see the module."""
+    torch.set_num_threads(config.adapt.threads)
+    check_learned(load_base(config.model.weights), words)
+    for done, adapter in enumerate(adapters, 1):
+        _tell("progress", f"embedding {words.size} for {adapter}, {done} of {len(adapters)}")
+        embed(config, state, adapter, words)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -137,14 +175,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, required=True, help="resolved configuration, JSON")
     parser.add_argument("--state", type=Path, required=True, help="state folder")
     parser.add_argument("--job", required=True, help="the job whose words are wanted, JSON")
+    parser.add_argument("--to-serve", nargs="+", default=[], metavar="ID", help="adapters")
     options = parser.parse_args(arguments)
+    tell = partial(_tell, "error") if options.to_serve else _say
 
     def work() -> None:
         config, job = parse_config(json.loads(options.config.read_text())), read_job(options.job)
         for words in vocabularies(job, config).values():
-            embed(config, options.state, job.adapter, words)
+            if options.to_serve:
+                embed_to_serve(config, options.state, options.to_serve, words)
+            else:
+                embed(config, options.state, job.adapter, words)
 
-    return exit_code(work)
+    return exit_code(work, tell)
 
 
 if __name__ == "__main__":

@@ -65,6 +65,14 @@ def compact(ids: Tensor, known: Tensor) -> Tensor:
     return torch.where(ids >= START, marks, rows)
 
 
+def unlearned(texts: Sequence[str], known: Tensor | None) -> list[str]:
+    """Those texts with a word that a compact table does not hold; [] for the full one."""
+    if known is None:
+        return []
+    held = set(known.tolist())
+    return [text for text in texts if not held.issuperset(_tokenizer().encode(text))]
+
+
 def token_ids(network: CATSeg, texts: Sequence[str], known: Tensor | None = None) -> Tensor:
     """`tokenize` for this network; raises CheckpointError where its table lacks those ids."""
     ids = tokenize(texts, known)

@@ -72,7 +72,7 @@ class FrameBuffer:
     ) -> bool:  # fmt: skip
         """Keep the frame if it is new enough; raises OSError when the disk refuses."""
         self.offered += 1
-        self._forget_others(histogram, embedding)
+        self._forget_others(embedding)
         if self._distance(embedding) < self.config.novelty:
             return False
         digest = hashlib.sha256(frame.tobytes()).hexdigest()
@@ -112,13 +112,9 @@ class FrameBuffer:
         stored = np.stack([entry.embedding for entry in recent])
         return float(1 - (stored @ embedding).max())
 
-    def _forget_others(
-        self, histogram: NDArray[np.float32], embedding: NDArray[np.float32]
-    ) -> None:
-        """Entries of another vocabulary or base have no place beside this one."""
-        shapes = (histogram.shape, embedding.shape)
-        others = [e for e in self.entries if (e.histogram.shape, e.embedding.shape) != shapes]
-        for entry in others:
+    def _forget_others(self, embedding: NDArray[np.float32]) -> None:
+        """Entries of another base have no place beside this one."""
+        for entry in [e for e in self.entries if e.embedding.shape != embedding.shape]:
             self.entries.remove(entry)
             entry.path.unlink(missing_ok=True)
             self.removed += 1
@@ -135,7 +131,12 @@ class FrameBuffer:
             victim.path.unlink(missing_ok=True)
 
     def _most_redundant(self) -> Entry:
-        """Among the older half, the frame whose classes the buffer has most of."""
+        """Among the older half, the frame whose classes the buffer has most of; before it, the
+        oldest of those whose shares are of another number of classes: other words served then."""
+        classes = self.entries[-1].histogram.shape
+        foreign = [e for e in self.entries if e.histogram.shape != classes]
+        if foreign:
+            return foreign[0]
         old = self.entries[: max(1, len(self.entries) // 2)]
         mean = np.mean([entry.histogram > 0.001 for entry in self.entries], 0)
         rarity = [float(((e.histogram > 0.001) / np.maximum(mean, 1e-6)).sum()) for e in old]

@@ -82,20 +82,41 @@ def place_of(state: Path, adapter: str, words: Vocabulary) -> Place:
 
     `ready` is False where that copy is missing or was made from something else.
     """
+    return place_for(state, adapter, words.digest)
+
+
+def place_for(state: Path, adapter: str, digest: str | None) -> Place:
+    """`place_of` for the vocabulary of this digest; None = the one that bundles do not name."""
     own = manifest(state / "adapters" / adapter)
-    if own is None or own.get("vocabulary_digest") == words.digest:
+    if own is None or own.get("vocabulary_digest") == digest:
         return Place(state / "engine", state / "adapters" / adapter, True)
-    folder = state / "words" / words.digest[:16]
+    folder = words_folder(state, digest)
     copy = manifest(folder / adapter) or {}
-    wanted = {"made_from": origin(own), "vocabulary_digest": words.digest}
+    wanted = {"made_from": origin(own), "vocabulary_digest": digest}
     engine = folder / "engine" if (folder / "engine").is_dir() else state / "engine"
     ready = all(copy.get(key) == value for key, value in wanted.items())
     return Place(engine, folder / adapter, ready)
 
 
+def words_folder(state: Path, digest: str | None) -> Path:
+    """Where copies of adapters with the words of this digest lie."""
+    return state / "words" / str(digest)[:16]
+
+
+def spared(state: Path) -> Path:
+    """The `words_folder` of what serves, by what is on disk: it is never in the way."""
+    try:
+        words = json.loads((state / "state.json").read_text())["words"]
+        return words_folder(state, words["digest"])
+    except (OSError, ValueError, KeyError, TypeError):
+        base = manifest(state / "adapters" / "base") or {}
+        return words_folder(state, base.get("vocabulary_digest"))
+
+
 def origin(made: dict[str, Any]) -> str:
-    """What tells a bundle's inputs from all others: their digest in its manifest."""
-    return str(made.get("files", {}).get("inputs.safetensors"))
+    """What tells a bundle's inputs and probe frames from all others: digests in its manifest."""
+    files = made.get("files", {})
+    return " ".join(str(files.get(f"{name}.safetensors")) for name in ("inputs", "probe"))
 
 
 def manifest(folder: Path) -> dict[str, Any] | None:

@@ -3,8 +3,9 @@
     python -m acclimate.runtime.main --config resolved.json --state DIR [--out DIR]
 
 camera thread -> box -> engine(frame, bundle) -> sinks -> tap; a new bundle is taken up between
-two frames. JSON lines in: {"cmd": "swap", "id", "dir"}, {"cmd": "stop"}; the end of stdin stops
-too. JSON lines out: ready, stats, swapped, refused, error, done.
+two frames, and with it other words if it brings some. JSON lines in: {"cmd": "swap", "id", "dir",
+"vocabulary"?: file}, {"cmd": "stop"}; the end of stdin stops too. JSON lines out: ready, stats,
+swapped, refused, error, done.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from acclimate.runtime.buffer import FrameBuffer
 from acclimate.runtime.bundle import load_bundle
 from acclimate.runtime.engines import open_engine
 from acclimate.runtime.evaluate import fit
+from acclimate.runtime.job import place_of
 from acclimate.runtime.ledger import Ledger
 from acclimate.runtime.sinks import Sinks
 from acclimate.runtime.source import Captured, Source, open_source
@@ -47,14 +49,16 @@ class Runtime:
     """One camera, one engine, one bundle at a time."""
 
     def __init__(
-        self, config: Config, state: Path, out: Path | None, bundle: str, say: Say
-    ) -> None:
+        self, config: Config, state: Path, out: Path | None, bundle: str, say: Say,
+        vocabulary: str | None = None,
+    ) -> None:  # fmt: skip
         serving = config.serving
         self.say, self.stop = say, threading.Event()
         self.commands: queue.Queue[dict[str, Any]] = queue.Queue()
         self.engine = open_engine(state / "engine", serving.threads, serving.engine)
-        words = load_served(config.model.vocabulary)
-        folder = state / "adapters" / bundle
+        self.vocabulary = vocabulary or config.model.vocabulary
+        words = load_served(self.vocabulary)
+        folder = place_of(state, bundle, words).bundle
         self.bundle = load_bundle(folder, self.engine.info, words.digest)
         self.engine.warm_up(self.bundle)
         self.swapper = Swapper(self.engine, words.digest)
@@ -127,12 +131,12 @@ class Runtime:
                 self.say({"event": "error", "message": command["message"]})
             elif command["cmd"] == "swap":
                 name, folder = str(command.get("id")), Path(str(command.get("dir")))
-                refused = self.swapper.request(name, folder)
+                refused = self.swapper.request(name, folder, command.get("vocabulary"))
                 if refused:
                     self._refuse(refused)
 
     def _swap_if_ready(self) -> None:
-        """The swap itself: one reference changes between two frames."""
+        """The swap itself: one reference changes between two frames, and the colours with it."""
         outcome = self.swapper.take()
         if isinstance(outcome, Refused):
             self._refuse(outcome)
@@ -140,8 +144,12 @@ class Runtime:
             started = time.monotonic()
             self._report()
             before, self.bundle = self.bundle.id, outcome.bundle
+            if outcome.words is not None:
+                self.vocabulary = outcome.vocabulary or self.vocabulary
+                self.sinks.repaint(outcome.words)
             self._swap = {
                 "event": "swapped", "id": self.bundle.id, "from": before,
+                "vocabulary": self.vocabulary,
                 "frame": self.ledger.served, "load_ms": outcome.load_ms,
                 "gap_ms": 1000 * (time.monotonic() - started),
             }  # fmt: skip
@@ -200,10 +208,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="where overlay film and label PNGs go")
     parser.add_argument("--duration", type=float, default=float("inf"), help="seconds")
     parser.add_argument("--bundle", default="base", help="adapter to begin with")
+    parser.add_argument("--vocabulary", help="words to begin with (default: the configuration's)")
     options = parser.parse_args(arguments)
     try:
         config = parse_config(json.loads(options.config.read_text()))
-        runtime = Runtime(config, options.state, options.out, options.bundle, say)
+        runtime = Runtime(
+            config, options.state, options.out, options.bundle, say, options.vocabulary
+        )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: runtime.stop.set())
         threading.Thread(target=listen, args=(runtime,), daemon=True).start()

@@ -35,7 +35,7 @@ class OverlayFilm:
     """overlay.mp4: the frame beside its overlay, with the serving adapter's name."""
 
     def __init__(self, path: Path, palette: Image, fps: float) -> None:
-        self._path, self._palette, self._fps = path, palette, fps
+        self._path, self.palette, self._fps = path, palette, fps
         self._writer: cv2.VideoWriter | None = None
 
     def __call__(self, frame: Captured, labels: Image, adapter: str) -> None:
@@ -55,7 +55,7 @@ class OverlayFilm:
             self._writer.release()
 
     def _picture(self, frame: Captured, labels: Image, adapter: str) -> Image:
-        painted = overlay(frame.image, labels, self._palette)
+        painted = overlay(frame.image, labels, self.palette)
         pair = np.hstack([fit(frame.image, labels.shape), painted])
         scale = min(2.0, WIDEST / pair.shape[1])
         size = [
@@ -102,7 +102,7 @@ class Latest:
     """latest.jpg: the newest overlay, replaced at most `hz` times a second."""
 
     def __init__(self, path: Path, palette: Image, hz: float) -> None:
-        self._path, self._palette, self._pause = path, palette, 1 / hz
+        self._path, self.palette, self._pause = path, palette, 1 / hz
         self._due = 0.0
 
     def __call__(self, frame: Captured, labels: Image, adapter: str) -> None:
@@ -110,7 +110,7 @@ class Latest:
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + self._pause
-        picture = overlay(frame.image, labels, self._palette)
+        picture = overlay(frame.image, labels, self.palette)
         _, jpg = cv2.imencode(".jpg", picture[:, :, ::-1])
         write_atomic(self._path, jpg.tobytes())
 
@@ -143,6 +143,12 @@ class Sinks:
             except (OSError, SourceError, cv2.error) as error:
                 self._sinks.remove(sink)
                 print(f"{type(sink).__name__} switched off: {error}", file=sys.stderr, flush=True)
+
+    def repaint(self, vocabulary: Vocabulary) -> None:
+        """From the next frame on, label maps are of these classes."""
+        for sink in self._sinks:
+            if isinstance(sink, OverlayFilm | Latest):
+                sink.palette = vocabulary.palette
 
     def close(self) -> None:
         """Finish the files."""

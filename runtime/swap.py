@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from acclimate.configs.vocabulary import Vocabulary, load_served
 from acclimate.errors import AcclimateError, SwapRefused
 from acclimate.runtime.bundle import Bundle, load_bundle
 from acclimate.runtime.engine import Engine
@@ -18,10 +19,13 @@ PROBE_AGREEMENT = 0.999
 
 @dataclass(frozen=True)
 class Ready:
-    """A bundle that passed its probe check, `load_ms` after it was asked for."""
+    """A bundle that passed its probe check, `load_ms` after it was asked for; `words` and the file
+    they were read from if it came with them."""
 
     bundle: Bundle
     load_ms: float
+    words: Vocabulary | None = None
+    vocabulary: str | None = None
 
 
 @dataclass(frozen=True)
@@ -36,18 +40,22 @@ class Swapper:
     """Checks bundles on the engine's twin, so that the serving one is never asked to wait."""
 
     def __init__(self, engine: Engine, vocabulary: str | None = None) -> None:
-        """`vocabulary` is the digest that a bundle must have been made for."""
+        """`vocabulary` is the digest that a bundle must have been made for; a swap that brings
+        words of its own changes it."""
         self._engine, self._vocabulary = engine, vocabulary
         self._twin: Engine | None = None
         self._thread: threading.Thread | None = None
         self._outcome: Ready | Refused | None = None
 
-    def request(self, name: str, folder: Path) -> Refused | None:
-        """Start checking the bundle in `folder`; refused while another one is being checked."""
+    def request(self, name: str, folder: Path, vocabulary: str | None = None) -> Refused | None:
+        """Start checking the bundle in `folder`, with the words of the file `vocabulary` if given;
+        refused while another one is being checked."""
         if self._thread is not None:
             return Refused(name, "another swap is under way; ask again when it is done")
         self._outcome = Refused(name, "its check ended unexpectedly; see the runtime's log")
-        self._thread = threading.Thread(target=self._check, args=(name, folder), daemon=True)
+        self._thread = threading.Thread(
+            target=self._check, args=(name, folder, vocabulary), daemon=True
+        )
         self._thread.start()
         return None
 
@@ -56,19 +64,23 @@ class Swapper:
         if self._thread is None or self._thread.is_alive():
             return None
         outcome, self._outcome, self._thread = self._outcome, None, None
+        if isinstance(outcome, Ready) and outcome.words is not None:
+            self._vocabulary = outcome.words.digest
         return outcome
 
-    def _check(self, name: str, folder: Path) -> None:
+    def _check(self, name: str, folder: Path, vocabulary: str | None) -> None:
         started = time.monotonic()
         try:
+            words = None if vocabulary is None else load_served(vocabulary)
+            digest = self._vocabulary if words is None else words.digest
             if self._twin is None:
                 self._twin = self._engine.twin()
-            bundle = load_bundle(folder, self._engine.info, self._vocabulary)
+            bundle = load_bundle(folder, self._engine.info, digest)
             if bundle.id != name:
                 raise SwapRefused(f"{folder} holds the bundle {bundle.id}, not {name}")
             probe_check(self._twin, bundle)
             self._engine.stage(bundle)
-            self._outcome = Ready(bundle, 1000 * (time.monotonic() - started))
+            self._outcome = Ready(bundle, 1000 * (time.monotonic() - started), words, vocabulary)
         except (AcclimateError, OSError, ValueError, RuntimeError) as error:
             self._outcome = Refused(name, str(error))
 

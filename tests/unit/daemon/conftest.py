@@ -43,13 +43,15 @@ class FakeServing:
         self.budget = 5
         self.active, self.frame, self.admitted = "base", 0, 0
         self.exit_code: int | None = None
+        self.vocabulary, self.wanted = "", ""
         self.ledger: dict[str, Any] = {"captured": 0, "served": 0, "dropped": {}, "balanced": True}
 
-    def start(self, adapter: str) -> None:
+    def start(self, adapter: str, vocabulary: Path) -> None:
         if len(self.started) >= self.budget:
             raise EngineError("the runtime died too often")
         self.started.append(adapter)
         self.active, self.dead, self.frame, self.admitted = adapter, False, 0, 0
+        self.vocabulary = str(vocabulary)
         self.said.append({"event": "ready", "active": adapter, "engine": "onnxruntime-cpu"})
 
     def crash(self, *last_words: dict[str, Any]) -> None:
@@ -64,7 +66,7 @@ class FakeServing:
         return self.dead
 
     def send(self, message: dict[str, Any]) -> None:
-        name = message["id"]
+        name, self.wanted = message["id"], message["vocabulary"]
         if name in self.refuse:
             self.said.append({"event": "refused", "id": name, "reason": "probe labels differ"})
         elif not self.deaf:
@@ -72,9 +74,10 @@ class FakeServing:
 
     def take_up(self, name: str) -> None:
         """The swap happens."""
+        self.vocabulary = self.wanted
         self.said.append({
             "event": "swapped", "id": name, "from": self.active, "frame": self.frame,
-            "gap_ms": 0.1, "load_ms": 5.0,
+            "gap_ms": 0.1, "load_ms": 5.0, "vocabulary": self.vocabulary,
         })  # fmt: skip
         self.active = name
 

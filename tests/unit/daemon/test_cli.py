@@ -27,6 +27,7 @@ from tests.unit.daemon.test_registry import adopted, bundle
 COMMANDS = [
     ["run"], ["status"], ["adapters"], ["adapters", "list"], ["adapters", "show"],
     ["adapters", "rollback"], ["adapters", "quarantine"], ["segment"], ["evaluate"],
+    ["vocab"], ["vocab", "set"], ["vocab", "show"],
     ["check-config"], ["weights"], ["weights", "list"], ["weights", "pull"],
     ["weights", "inspect"], ["weights", "export"],
 ]  # fmt: skip

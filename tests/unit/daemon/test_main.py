@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 
 from acclimate.configs.schema import Config, ModelConfig, parse_config
+from acclimate.configs.vocabulary import load_vocabulary
 from acclimate.daemon import child as child_module
 from acclimate.daemon import main as module
 from acclimate.daemon.lifecycle import Lifecycle
 from acclimate.daemon.main import announce, only_one, prepare, run, with_source
+from acclimate.daemon.words import file_of
 from acclimate.errors import ConfigError, EngineError, ExportError
 from tests.unit.daemon.test_registry import bundle
 
@@ -121,6 +123,7 @@ def test_the_arguments_of_the_serving_process(state: Path, tmp_path: Path, play:
     assert json.loads(said[0]) == {
         "--state": str(state), "--bundle": "base", "--config": str(state / "config.json"),
         "--out": str(tmp_path / "out"), "--duration": "0.0",
+        "--vocabulary": str(file_of(state, load_vocabulary("world").key)),
     }  # fmt: skip
 
 

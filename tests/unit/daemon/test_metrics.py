@@ -25,6 +25,9 @@ NAMES = {
     "acclimate_last_swap_timestamp_seconds": set(),
     "acclimate_confidence_ratio": set(),
     "acclimate_runtime_restarts_total": set(),
+    "acclimate_vocabulary_classes": set(),
+    "acclimate_vocabulary_strings": set(),
+    "acclimate_vocabulary_changes_total": {"result"},
 }
 HISTOGRAMS = {name for name in NAMES if name.endswith("_seconds") and "timestamp" not in name}
 needs_promtool = pytest.mark.skipif(
@@ -46,6 +49,7 @@ def lived_in() -> Metrics:
     metrics.round_seconds.observe(25)
     for result in ("done", "refused"):
         metrics.swaps.labels(result).inc()
+        metrics.rewordings.labels(result).inc()
     for reason in ("histogram_js", "confidence_drop", "crash", "manual", "unreadable"):
         metrics.rollbacks.labels(reason).inc()
     metrics.drift.set(1.5)

@@ -15,6 +15,8 @@ from acclimate.daemon.serving import Serving
 from acclimate.errors import EngineError
 from tests.unit.daemon.test_metrics import values
 
+WORDS = Path("words.yaml")
+
 
 class FakeChild:
     """A serving process that says what it is told to."""
@@ -73,10 +75,11 @@ def die(serving: Serving, code: int = -9) -> None:
 
 
 def test_it_starts_with_the_adapter_and_its_arguments(serving: Serving, tmp_path: Path) -> None:
-    serving.start("a0003")
+    serving.start("a0003", WORDS)
     child = child_of(serving)
     assert child.arguments == [
         "--state", str(tmp_path), "--bundle", "a0003", "--config", "c.json",
+        "--vocabulary", "words.yaml",
     ]  # fmt: skip
     assert (child.name, child.log) == ("runtime", tmp_path / "logs" / "runtime.log")
 
@@ -89,7 +92,7 @@ def test_before_and_between_lives_it_is_silent(serving: Serving) -> None:
 
 
 def test_what_is_in_flight_is_no_loss(serving: Serving) -> None:
-    serving.start("base")
+    serving.start("base", WORDS)
     hear(serving, {"event": "stats", **totals(10, 8, superseded=1)})
     assert serving.ledger["balanced"] is False
     hear(serving, {"event": "stats", **totals(10, 9, superseded=1)})
@@ -97,11 +100,11 @@ def test_what_is_in_flight_is_no_loss(serving: Serving) -> None:
 
 
 def test_ledgers_add_up_over_a_crash(serving: Serving) -> None:
-    serving.start("base")
+    serving.start("base", WORDS)
     hear(serving, {"event": "stats", **totals(10, 7, superseded=2)})
     die(serving)
     assert serving.ledger["balanced"]
-    serving.start("base")
+    serving.start("base", WORDS)
     hear(serving, {"event": "stats", **totals(3, 2)})
     hear(serving, {"event": "done", "ledger": totals(5, 4, superseded=1), "reason": "stopped"})
     assert (serving.ended, serving.reason) == (True, "stopped")
@@ -115,24 +118,24 @@ def test_ledgers_add_up_over_a_crash(serving: Serving) -> None:
 
 
 def test_counters_only_rise(serving: Serving) -> None:
-    serving.start("base")
+    serving.start("base", WORDS)
     for _ in range(3):
         hear(serving, {"event": "stats", **totals(4, 4)})
     die(serving)
-    serving.start("base")
+    serving.start("base", WORDS)
     hear(serving, {"event": "stats", **totals(1, 1)})
     assert values(serving._metrics)["acclimate_frames_total", "served"] == 5
 
 
 def test_a_process_that_said_done_did_not_die(serving: Serving) -> None:
-    serving.start("base")
+    serving.start("base", WORDS)
     hear(serving, {"event": "done", "ledger": totals(2, 2), "reason": "ended"})
     child_of(serving).exit_code = 0
     assert serving.died() is False
 
 
 def test_a_fatal_error_is_the_reason(serving: Serving) -> None:
-    serving.start("base")
+    serving.start("base", WORDS)
     hear(serving, {"event": "error", "message": "no such film", "fatal": True})
     die(serving, 1)
     assert serving.reason == "no such film"
@@ -140,23 +143,23 @@ def test_a_fatal_error_is_the_reason(serving: Serving) -> None:
 
 def test_the_restart_budget_is_kept(serving: Serving, clock: SimpleNamespace) -> None:
     for _ in range(2):
-        serving.start("base")
+        serving.start("base", WORDS)
         clock.now += 10
         die(serving, 1)
     with pytest.raises(EngineError, match=r"died 2 times in 60 s; see .*runtime\.log"):
-        serving.start("base")
+        serving.start("base", WORDS)
 
 
 def test_the_restart_budget_comes_back(serving: Serving, clock: SimpleNamespace) -> None:
     for _ in range(5):
-        serving.start("base")
+        serving.start("base", WORDS)
         clock.now += 61
         die(serving, 1)
-    serving.start("base")
+    serving.start("base", WORDS)
 
 
 def test_stopping_waits_for_the_ledger(serving: Serving) -> None:
-    serving.start("base")
+    serving.start("base", WORDS)
     hear(serving, {"event": "stats", **totals(4, 3)})
     done = {"event": "done", "ledger": totals(5, 4, stopped=1), "reason": "stopped"}
     child_of(serving).last_words = [done]
@@ -166,7 +169,7 @@ def test_stopping_waits_for_the_ledger(serving: Serving) -> None:
 
 
 def test_one_that_is_killed_while_stopping_balances_too(serving: Serving) -> None:
-    serving.start("base")
+    serving.start("base", WORDS)
     hear(serving, {"event": "stats", **totals(4, 3)})
     serving.stop()
     assert serving.ledger == {**totals(4, 3, runtime_died=1), "balanced": True}
@@ -174,6 +177,6 @@ def test_one_that_is_killed_while_stopping_balances_too(serving: Serving) -> Non
 
 
 def test_commands_reach_it(serving: Serving) -> None:
-    serving.start("base")
+    serving.start("base", WORDS)
     serving.send({"cmd": "swap", "id": "a0001"})
     assert child_of(serving).sent == [{"cmd": "swap", "id": "a0001"}]

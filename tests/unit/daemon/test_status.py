@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from acclimate import daemon
+from acclimate.configs.vocabulary import load_vocabulary
 from acclimate.daemon.http import Window
 from acclimate.daemon.registry import Registry
 from acclimate.daemon.status import (
@@ -23,6 +24,7 @@ from acclimate.daemon.status import (
     table,
 )
 
+WORDS = load_vocabulary("world")
 LEDGER = {"captured": 5, "served": 3, "dropped": {"superseded": 2}, "balanced": True}
 
 
@@ -32,6 +34,7 @@ def life(tmp_path: Path, **changes: Any) -> Any:
     return SimpleNamespace(**{
         "registry": Registry(tmp_path), "stream": SimpleNamespace(**stream), "trouble": None,
         "rounds": SimpleNamespace(now=changes.pop("round", None)), "swapping": None,
+        "rewording": SimpleNamespace(served=WORDS, now=changes.pop("change", None), answers={}),
         "probation": None, "serving": SimpleNamespace(ledger=LEDGER), **changes,
     })  # fmt: skip
 
@@ -51,6 +54,7 @@ def test_a_snapshot_is_json(tmp_path: Path) -> None:
     assert (status["confidence"], status["drift"], status["source"]) == (0.9, 1.235, "live")
     assert status["trouble"] == "the buffer cannot be written"
     assert status["frames"] == LEDGER
+    assert status["vocabulary"] == {"classes": 14, "strings": 16, "key": WORDS.key}
 
 
 def test_what_is_under_way_in_words(tmp_path: Path) -> None:
@@ -59,6 +63,8 @@ def test_what_is_under_way_in_words(tmp_path: Path) -> None:
     swapping = ("a0004", "accepted", 1.0)
     assert doing(life(tmp_path, swapping=swapping)) == "swapping to a0004 (accepted)"
     assert doing(life(tmp_path, probation=object())) == "probation"
+    change = SimpleNamespace(words=WORDS)
+    assert doing(life(tmp_path, change=change)) == "getting 14 classes (16 strings) ready"
 
 
 def test_a_running_daemon_is_asked(tmp_path: Path) -> None:
@@ -94,6 +100,10 @@ def test_a_table_has_a_row_for_everything() -> None:
     assert "1.23" in text
     assert "none" in text
     assert "dropped superseded 2" in text
+
+
+def test_answers_to_commands_are_not_for_people() -> None:
+    assert table({"active": "base", "answers": {"1": {"state": "done"}}}) == "active  base"
 
 
 def test_a_ledger_is_a_sum() -> None:

@@ -61,15 +61,16 @@ def test_an_adapters_own_words_are_served_from_its_own_folder(tmp_path: Path) ->
 
 
 def test_other_words_lie_beside_and_must_be_of_the_same_adapter(tmp_path: Path) -> None:
-    files = {"inputs.safetensors": "abc"}
+    files = {"inputs.safetensors": "abc", "probe.safetensors": "def"}
     write(tmp_path / "adapters" / "a1", vocabulary_digest="others", files=files)
     place = place_of(tmp_path, "a1", WORDS)
     assert not place.ready
     assert place.bundle.is_relative_to(tmp_path / "words")
-    write(place.bundle, vocabulary_digest=WORDS.digest, made_from="abc")
+    write(place.bundle, vocabulary_digest=WORDS.digest, made_from="abc def")
     assert place_of(tmp_path, "a1", WORDS).ready
     assert place_of(tmp_path, "a1", WORDS).engine == tmp_path / "engine"
     (place.bundle.parent / "engine").mkdir()
     assert place_of(tmp_path, "a1", WORDS).engine == place.bundle.parent / "engine"
-    write(tmp_path / "adapters" / "a1", vocabulary_digest="others", files={})
-    assert not place_of(tmp_path, "a1", WORDS).ready
+    for changed in ({}, files | {"probe.safetensors": "of another size"}):
+        write(tmp_path / "adapters" / "a1", vocabulary_digest="others", files=changed)
+        assert not place_of(tmp_path, "a1", WORDS).ready

@@ -1,0 +1,172 @@
+"""`acclimate vocab`: other words for what serves, between two frames; what is looked for now."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from acclimate.configs.schema import Config, parse_config
+from acclimate.configs.vocabulary import (
+    Vocabulary,
+    check_served,
+    load_served,
+    parse_classes,
+    without_concepts,
+)
+from acclimate.daemon.inbox import Inbox
+from acclimate.daemon.main import only_one
+from acclimate.daemon.processes import command
+from acclimate.daemon.registry import Registry
+from acclimate.daemon.status import ANSWERS, read_status
+from acclimate.daemon.words import (
+    arguments,
+    by_hand,
+    check_engine,
+    check_torch,
+    file_of,
+    keep,
+    missing,
+    needed,
+    read_kept,
+    written,
+)
+from acclimate.errors import ConfigError, ExportError, SwapRefused
+
+PATIENCE, PAUSE = 20.0, 0.2
+
+
+def set_action(options: argparse.Namespace) -> int:
+    """Look for other classes from the next frame on, without a rebuild."""
+    words = asked(options)
+    if not options.state.is_dir():
+        raise ConfigError([f"no state folder {options.state}; start `acclimate run` first"])
+    with contextlib.ExitStack() as hold:
+        try:
+            hold.enter_context(only_one(options.state))
+        except ConfigError:
+            print(ask(options.state, words), flush=True)
+            return 0
+        print(set_on_disk(options.state, words))
+    return 0
+
+
+def asked(options: argparse.Namespace) -> Vocabulary:
+    """The words of the command line; raises ConfigError with every problem, usage ends here."""
+    if (options.vocabulary is None) == (options.classes is None):
+        options.fail('give NAME|FILE or --classes "road,car|van,puddle"')
+    if options.classes is not None:
+        words = parse_classes(options.classes)
+        check_served(words, "--classes")
+    else:
+        words = load_served(options.vocabulary)
+    return words if options.concepts else without_concepts(words)
+
+
+def ask(state: Path, words: Vocabulary) -> str:
+    """Let the running daemon do it; returns its answer, raises SwapRefused with its reason."""
+    asker = f"{os.getpid()}-{time.time_ns()}"
+    wish = {"do": "vocabulary", "id": asker, "vocabulary": words.content}
+    file = Inbox(state / "inbox").put(wish)
+    heard, said = time.monotonic(), ""
+    while True:
+        status = read_status(state)
+        answer = status.get(ANSWERS, {}).get(asker, {})
+        if answer.get("state") == "done":
+            return str(answer["message"])
+        if answer.get("state") == "refused":
+            raise SwapRefused(f"refused, the old words serve on: {answer['message']}")
+        if (news := answer.get("message", "waiting for the daemon")) != said:
+            said = news
+            print(f"{said} ...", file=sys.stderr, flush=True)
+        if status["daemon"] is not None:
+            heard = time.monotonic()
+        elif time.monotonic() - heard > PATIENCE:
+            file.unlink(missing_ok=True)
+            raise SwapRefused("the daemon does not answer; see `acclimate vocab show`")
+        time.sleep(PAUSE)
+
+
+def set_on_disk(state: Path, words: Vocabulary) -> str:
+    """The same where no daemon runs; raises SwapRefused or ExportError and changes nothing."""
+    registry, configured = Registry(state), configured_words(state)
+    check_engine(state, words)
+    keep(state, words)
+    names = needed(registry)
+    if lacking := missing(registry, names, words):
+        check_torch(state, lacking)
+        task = command("words", arguments(state, words, lacking))
+        subprocess.run(task, check=False, stdout=sys.stderr)
+        if left := missing(registry, lacking, words):
+            raise ExportError(f"the words were not embedded for {', '.join(left)}")
+    registry.reword(by_hand(words, configured))
+    return f"the next `acclimate run` looks for {words.size}"
+
+
+def show_action(options: argparse.Namespace) -> int:
+    """Show the classes that are looked for, with their words."""
+    words, where = served(options.state)
+    if options.yaml:
+        print(written(words), end="")
+        return 0
+    print(f"{words.size}, {where}")
+    width = max(map(len, words.names))
+    for index, one in enumerate(words.classes):
+        colour = "#{:02x}{:02x}{:02x}".format(*one.color)
+        print(f"{index:>3}  {one.name:<{width}}  {colour}  {' | '.join(one.concepts)}")
+    return 0
+
+
+def served(state: Path) -> tuple[Vocabulary, str]:
+    """The words of a state folder, and where they are from; raises ConfigError."""
+    configured = configured_words(state)
+    if (kept := Registry(state).state.words) is None:
+        return configured, "as the configuration names them"
+    if (words := read_kept(state, kept["key"])) is None:
+        raise ConfigError([f"{file_of(state, kept['key'])} is unreadable; set the words again"])
+    return words, "set by hand"
+
+
+def configured_words(state: Path) -> Vocabulary:
+    """Those of the state folder's configuration; raises ConfigError."""
+    try:
+        config: Config = parse_config(json.loads((state / "config.json").read_text()))
+    except (OSError, ValueError) as error:
+        raise ConfigError([f"{state} was never prepared; start `acclimate run` first"]) from error
+    return load_served(config.model.vocabulary)
+
+
+def as_served(state: Path) -> str | None:
+    """The file of words set by hand; None while those of the configuration serve."""
+    kept = Registry(state).state.words
+    return None if kept is None else str(file_of(state, kept["key"]))
+
+
+def add_commands(commands: Any, add: Callable[..., Any], common: argparse.ArgumentParser) -> None:
+    """`acclimate vocab set|show`."""
+    text = "Change the classes that are looked for, or show them."
+    vocab = commands.add_parser("vocab", help=text, description=text)
+    kinds = vocab.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    one = add(kinds, "set", set_action, [common])
+    one.add_argument(
+        "vocabulary", nargs="?", metavar="NAME|FILE",
+        help="a file of yours, or packaged: cityscapes, ade150, camvid ...",
+    )  # fmt: skip
+    one.add_argument(
+        "--classes", metavar="WORDS", help='"road,puddle,forklift"; "car|van" or '
+        '"green=tree|bush" give a class several words',
+    )  # fmt: skip
+    one.add_argument(
+        "--no-concepts", dest="concepts", action="store_false",
+        help="look for the classes' names only, not for the words that stand for them",
+    )  # fmt: skip
+    one.set_defaults(fail=one.error)
+    one = add(kinds, "show", show_action, [common])
+    one.add_argument("--yaml", action="store_true", help="as a vocabulary file")
