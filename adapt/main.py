@@ -54,7 +54,8 @@ def run(task: Round) -> Verdict:
     """The round, from the accepted bundle to a verdict and, if accepted, a candidate."""
     settings = task.config.adapt
     torch.set_num_threads(settings.threads)
-    engine = open_engine(task.engine_dir, settings.threads, task.config.serving.engine)
+    how = task.config.serving
+    engine = open_engine(task.engine_dir, settings.threads, how.engine, how.precision, how.capacity)
     vocabulary = load_served(task.config.model.vocabulary)
     accepted = load_bundle(task.parent_dir, engine.info, vocabulary.digest)
     training, heldout = _choose(task)

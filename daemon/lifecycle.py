@@ -47,6 +47,7 @@ class Lifecycle:
         self.probation: Probation | None = None
         self.swapping: tuple[str, str, float] | None = None  # id, why, deadline
         self.trouble: str | None = None
+        self.engine: Message = {}  # name, precision and reason of what serves
         self._since_frame = 0
         self._listeners: dict[str, Callable[[Message], None]] = {
             "stats": self._on_stats, "swapped": self._on_swapped, "refused": self._on_refused,
@@ -119,7 +120,8 @@ class Lifecycle:
 
     def _on_ready(self, event: Message) -> None:
         self.metrics.serving(event["active"])
-        self.events.write("serving", adapter=event["active"], engine=event["engine"])
+        self.engine = {key: event[key] for key in ("engine", "precision", "reason")}
+        self.events.write("serving", adapter=event["active"], **self.engine)
 
     def _on_stats(self, stats: Message) -> None:
         self.stream.last = stats

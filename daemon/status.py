@@ -24,6 +24,7 @@ def snapshot(life: Lifecycle) -> Status:
     return {
         "active": state.active,
         "doing": doing(life),
+        "engine": life.engine,
         "drift": None if (ratio := life.stream.ratio) is None else round(ratio, 3),
         "confidence": last.get("confidence", [None])[0],
         "source": last.get("source", "connecting"),
@@ -104,7 +105,9 @@ _SENTENCES: dict[str, Any] = {
     "adaptation_off": lambda e: (
         "adaptation is off" + ("" if e["torch"] else ": torch is not installed")
     ),
-    "serving": lambda e: f"serving {e['adapter']} on {e['engine']}",
+    "serving": lambda e: (
+        f"serving {e['adapter']} on {e['engine']} in {e['precision']}: {e['reason']}"
+    ),
     "reference": lambda e: "the stream's own look is known: drift is measured from here",
     "round_started": lambda e: f"round {e['id']} from {e['parent']}: {e['reason']}",
     "round_ended": _round_ended,

@@ -78,8 +78,8 @@ class Result:
 class Staged(Protocol):
     """A bundle's inputs where the library reads them, with buffers for what goes in and out."""
 
-    def run(self, frames: Frame, outputs: Sequence[str]) -> list[NDArray[Any]]:
-        """Frames (N,H,W,3) -> copies of these outputs, each (N, ...)."""
+    def run(self, frames: Sequence[Frame], outputs: Sequence[str]) -> list[NDArray[Any]]:
+        """As many frames (H,W,3) as the engine's batch N -> copies of these outputs (N, ...)."""
 
 
 class Backend(Protocol):
@@ -104,11 +104,14 @@ class Engine:
     """A loaded engine. A swap is another bundle in the next call: nothing is rebuilt.
 
     Bundles lie in two sets of buffers: one serves, and `stage` fills the other while it does.
-    One thread infers; another may stage.
+    One thread infers; another may stage. `precision` and `reason` say what was chosen and why.
     """
 
-    def __init__(self, info: EngineInfo, backend: Backend) -> None:
+    def __init__(
+        self, info: EngineInfo, backend: Backend, precision: str = "fp32", reason: str = ""
+    ) -> None:
         self.info, self.name, self._backend = info, backend.name, backend
+        self.precision, self.reason = precision, reason
         self._serving: tuple[Bundle, Staged] | None = None
         self._spare: tuple[Bundle, Staged] | None = None
         self._lock = threading.Lock()
@@ -140,7 +143,7 @@ class Engine:
 
     def twin(self) -> Engine:
         """Another engine on the same weights, to try a bundle on while this one serves."""
-        return Engine(self.info, self._backend.twin())
+        return Engine(self.info, self._backend.twin(), self.precision, self.reason)
 
     def close(self) -> None:
         """Give back the device's memory; the engine is of no use afterwards."""
@@ -158,7 +161,7 @@ class Engine:
         missing = self.info.batch - len(frames)
         if missing < 0 or not frames:
             raise EngineError(f"{len(frames)} frames; this engine takes 1 to {self.info.batch}")
-        batch = np.stack([*frames, *[frames[-1]] * missing])
+        batch = [*frames, *[frames[-1]] * missing]
         return self._staged(bundle).run(batch, outputs)
 
     def _staged(self, bundle: Bundle) -> Staged:

@@ -31,6 +31,7 @@ from acclimate.errors import AcclimateError, BundleError, InferenceError
 from acclimate.runtime.box import FrameBox
 from acclimate.runtime.buffer import FrameBuffer
 from acclimate.runtime.bundle import load_bundle
+from acclimate.runtime.engine import Engine
 from acclimate.runtime.engines import open_engine
 from acclimate.runtime.evaluate import fit
 from acclimate.runtime.job import place_of
@@ -55,12 +56,18 @@ class Runtime:
         serving = config.serving
         self.say, self.stop = say, threading.Event()
         self.commands: queue.Queue[dict[str, Any]] = queue.Queue()
-        self.engine = open_engine(state / "engine", serving.threads, serving.engine)
         self.vocabulary = vocabulary or config.model.vocabulary
         words = load_served(self.vocabulary)
         folder = place_of(state, bundle, words).bundle
-        self.bundle = load_bundle(folder, self.engine.info, words.digest)
-        self.engine.warm_up(self.bundle)
+
+        def first_frame(engine: Engine) -> None:
+            self.bundle = load_bundle(folder, engine.info, words.digest)
+            engine.warm_up(self.bundle)
+
+        self.engine = open_engine(
+            state / "engine", serving.threads, serving.engine, serving.precision,
+            serving.capacity, first_frame,
+        )  # fmt: skip
         self.swapper = Swapper(self.engine, words.digest)
         self.source: Source = open_source(config.source, serving.size)
         self.ledger = Ledger()
@@ -78,8 +85,11 @@ class Runtime:
         """Serve until the source ends, someone stops it or the clock passes `deadline`."""
         camera = threading.Thread(target=self._capture, name="camera", daemon=True)
         camera.start()
-        self.say({"event": "ready", "active": self.bundle.id, "engine": self.engine.name,
-                  "live": self.source.live})  # fmt: skip
+        self.say({
+            "event": "ready", "active": self.bundle.id, "engine": self.engine.name,
+            "precision": self.engine.precision, "reason": self.engine.reason,
+            "live": self.source.live,
+        })  # fmt: skip
         while not (self.stop.is_set() or self.box.done or time.monotonic() > deadline):
             self._obey()
             self._swap_if_ready()

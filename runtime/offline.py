@@ -32,7 +32,8 @@ def open_served(
     config: Config, job: Job, place: Place, words: Vocabulary, concepts: bool
 ) -> Predict:
     """The engine as it serves: whole frame, softmax over all strings, summed per class."""
-    engine = open_engine(place.engine, config.serving.threads, config.serving.engine)
+    how = config.serving
+    engine = open_engine(place.engine, how.threads, how.engine, how.precision, how.capacity)
     return served(engine, load_bundle(place.bundle, engine.info, words.digest))
 
 

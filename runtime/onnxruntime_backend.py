@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,70 +10,107 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from acclimate.errors import EngineLoadError
+from acclimate.errors import EngineError, EngineLoadError
+from acclimate.runtime.device import Device
 from acclimate.runtime.engine import Staged
+from acclimate.runtime.providers import CPU, PLACEMENT, Provider, check_placement
 
 if TYPE_CHECKING:
     from acclimate.runtime.bundle import Arrays
 
-Providers = list[Any]  # names, or (name, options)
 KINDS = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
 
 
 class OnnxRuntime:
-    """A session on a graph's file; the processor's providers stand behind a GPU's."""
+    """A session on a graph's file; the processor's provider stands behind a GPU's."""
 
-    def __init__(self, name: str, path: Path, threads: int, providers: Providers) -> None:
-        """Load; raises EngineLoadError naming the file."""
-        self.name, self._path, self._threads, self._providers = name, path, threads, providers
+    def __init__(
+        self, name: str, path: Path, threads: int, providers: list[Provider],
+        gpu: Callable[[], Device] | None = None,
+    ) -> None:  # fmt: skip
+        """Load; raises EngineLoadError naming the file or the provider that was not used.
+
+        `gpu` gives pinned memory for frames and results; ordinary memory serves as well.
+        """
+        self.name, self._again = name, (name, path, 1, providers, gpu)
+        self._device = "cpu" if providers[0][0] == CPU else "cuda"
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        try:
-            self._session = ort.InferenceSession(str(path), options, providers=providers)
+        if self._device != "cpu":
+            options.add_session_config_entry(PLACEMENT, "1")
+        try:  # without its fallback, which is silent here and prints where messages go
+            self.session = ort.InferenceSession(
+                str(path), options, providers=providers, enable_fallback=0
+            )
         except Exception as error:
             raise EngineLoadError(f"{path} does not load: {error}") from error
-        self._device = "cpu" if name.endswith("cpu") else "cuda"
+        if self._device != "cpu":
+            check_placement(self.session, providers[0][0])
+        self._gpu = gpu() if gpu is not None else None
 
     def stage(self, inputs: Arrays, spare: Staged | None) -> Staged:
-        """Bind the inputs; on the processor they are read where they lie."""
-        return _Bound(self._session, inputs, self._device)
+        """Copy the inputs into buffers on the device: those of `spare` where the shapes fit."""
+        return _Bound(self, inputs, spare if isinstance(spare, _Bound) else None)
 
     def twin(self) -> OnnxRuntime:
         """Another session, of one thread."""
-        return OnnxRuntime(self.name, self._path, 1, self._providers)
+        return OnnxRuntime(*self._again)
 
     def close(self) -> None:
         """The session goes with its last reference."""
-        del self._session
+        del self.session
+        if self._gpu is not None:
+            self._gpu.close()
+
+    def input(self, value: NDArray[Any], spare: Any) -> Any:
+        """The value on the device: in `spare` where it has this shape, else in a new buffer."""
+        if spare is None or tuple(spare.shape()) != value.shape:
+            make = ort.OrtValue.ortvalue_from_shape_and_type
+            spare = make(value.shape, value.dtype, self._device, 0)
+        spare.update_inplace(np.ascontiguousarray(value))
+        return spare
+
+    def room(self, shape: Sequence[int], kind: Any, spare: NDArray[Any] | None) -> NDArray[Any]:
+        """An array on the host: `spare` where it has this shape, else a new one."""
+        if spare is not None and spare.shape == tuple(shape):
+            return spare
+        return np.empty(shape, kind) if self._gpu is None else self._gpu.pin(tuple(shape), kind)
 
 
 class _Bound:
-    def __init__(self, session: Any, inputs: Arrays, device: str) -> None:
-        self._session, self._device, self._binding = session, device, session.io_binding()
-        self._frame: Any = None
-        for name, value in inputs.items():
-            self._binding.bind_ortvalue_input(name, _on(device, value))
-        self._inputs = inputs  # their memory is what was bound
+    """A bundle's inputs on the device, frames and results on the host, bound once."""
+
+    def __init__(self, backend: OnnxRuntime, inputs: Arrays, spare: _Bound | None) -> None:
+        self._session, self._binding = backend.session, backend.session.io_binding()
+        old: dict[str, Any] = spare.on_device if spare else {}
+        self.on_device: dict[str, Any] = {
+            name: backend.input(value, old.get(name)) for name, value in inputs.items()
+        }
+        for name, value in self.on_device.items():
+            self._binding.bind_ortvalue_input(name, value)
         classes = inputs["string_to_class"].shape[1]
-        self._outputs: dict[str, NDArray[Any]] = {}
-        for output in session.get_outputs():
-            shape = [classes if isinstance(n, str) else n for n in output.shape]
-            buffer = self._outputs[output.name] = np.empty(shape, KINDS[output.type])
-            self._binding.bind_output(
-                output.name, "cpu", 0, buffer.dtype.type, buffer.shape, buffer.ctypes.data
-            )
+        used: dict[str, NDArray[Any]] = spare.host if spare else {}
+        self.host: dict[str, NDArray[Any]] = {}
+        for bind, tensor in _tensors(self._session, self._binding):
+            shape = [classes if isinstance(n, str) else n for n in tensor.shape]
+            array = backend.room(shape, KINDS[tensor.type], used.get(tensor.name))
+            bind(tensor.name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+            self.host[tensor.name] = array
 
-    def run(self, frames: NDArray[np.uint8], outputs: Sequence[str]) -> list[NDArray[Any]]:
+    def run(
+        self, frames: Sequence[NDArray[np.uint8]], outputs: Sequence[str]
+    ) -> list[NDArray[Any]]:
         """See acclimate.runtime.engine.Staged."""
-        if self._device == "cpu" or self._frame is None:
-            self._frame = _on(self._device, frames)
-            self._binding.bind_ortvalue_input("frame", self._frame)
-        else:
-            self._frame.update_inplace(frames)
-        self._session.run_with_iobinding(self._binding)
-        return [self._outputs[name].copy() for name in outputs]
+        np.stack(frames, out=self.host["frame"])
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except Exception as error:
+            raise EngineError(f"onnxruntime failed: {error}") from error
+        return [self.host[name].copy() for name in outputs]
 
 
-def _on(device: str, value: NDArray[Any]) -> Any:
-    return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(value), device, 0)
+def _tensors(session: Any, binding: Any) -> list[tuple[Any, Any]]:
+    """What changes with every frame, and how each is bound."""
+    frame = [(binding.bind_input, i) for i in session.get_inputs() if i.name == "frame"]
+    return frame + [(binding.bind_output, o) for o in session.get_outputs()]

@@ -52,7 +52,10 @@ class FakeServing:
         self.started.append(adapter)
         self.active, self.dead, self.frame, self.admitted = adapter, False, 0, 0
         self.vocabulary = str(vocabulary)
-        self.said.append({"event": "ready", "active": adapter, "engine": "onnxruntime-cpu"})
+        self.said.append({
+            "event": "ready", "active": adapter, "engine": "onnxruntime-cpu", "precision": "fp32",
+            "reason": "there is no CUDA device",
+        })  # fmt: skip
 
     def crash(self, *last_words: dict[str, Any]) -> None:
         self.said += last_words

@@ -30,7 +30,8 @@ def books(n): return {"captured": n, "served": n, "dropped": {}, "balanced": Tru
 def done(reason, n=4): say("done", ledger=books(n), reason=reason); sys.exit(0)
 signal.signal(signal.SIGTERM, lambda *_: done("stopped"))
 options = dict(zip(sys.argv[1::2], sys.argv[2::2]))
-say("ready", active=options["--bundle"], engine="onnxruntime-cpu")
+say("ready", active=options["--bundle"], engine="onnxruntime-cpu", precision="fp32",
+    reason="there is no CUDA device")
 say("stats", **books(4), frames=4, latency_ms=[5.0], confidence=[0.9, 0.8, 0.1], source="live",
     histogram=[0.5, 0.5], embedding=[0.0, 0.0], video_time=1.0, active="base", trouble=None,
     buffer={"entries": 0, "bytes": 0, "admitted": 0})

@@ -25,6 +25,7 @@ from acclimate.daemon.status import (
 )
 
 WORDS = load_vocabulary("world")
+ENGINE = {"engine": "onnxruntime-cpu", "precision": "fp32", "reason": "there is no CUDA device"}
 LEDGER = {"captured": 5, "served": 3, "dropped": {"superseded": 2}, "balanced": True}
 
 
@@ -35,7 +36,7 @@ def life(tmp_path: Path, **changes: Any) -> Any:
         "registry": Registry(tmp_path), "stream": SimpleNamespace(**stream), "trouble": None,
         "rounds": SimpleNamespace(now=changes.pop("round", None)), "swapping": None,
         "rewording": SimpleNamespace(served=WORDS, now=changes.pop("change", None), answers={}),
-        "probation": None, "serving": SimpleNamespace(ledger=LEDGER), **changes,
+        "probation": None, "serving": SimpleNamespace(ledger=LEDGER), "engine": ENGINE, **changes,
     })  # fmt: skip
 
 
@@ -53,7 +54,7 @@ def test_a_snapshot_is_json(tmp_path: Path) -> None:
     status = json.loads(json.dumps(snapshot(life(tmp_path, last=last, ratio=1.23456))))
     assert (status["confidence"], status["drift"], status["source"]) == (0.9, 1.235, "live")
     assert status["trouble"] == "the buffer cannot be written"
-    assert status["frames"] == LEDGER
+    assert (status["frames"], status["engine"]) == (LEDGER, ENGINE)
     assert status["vocabulary"] == {"classes": 14, "strings": 16, "key": WORDS.key}
 
 

@@ -19,6 +19,7 @@ from acclimate.runtime.bundle import Bundle, load_bundle
 from acclimate.runtime.durable import sha256
 from acclimate.runtime.engine import Engine, EngineInfo
 from acclimate.runtime.engines import open_engine
+from acclimate.runtime.found import Found
 
 WEIGHT = "visual.0.q_proj.weight"
 ALTERED = r"model\.onnx is missing or was altered; export the engine again"
@@ -98,7 +99,7 @@ def test_a_missing_description_is_named(tmp_path: Path) -> None:
 def test_no_gpu_where_one_is_wanted_is_told(
     prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("acclimate.runtime.engines._has_gpu", lambda: False)
+    monkeypatch.setattr("acclimate.runtime.engines.find", Found)
     with pytest.raises(EngineLoadError, match="use auto"):
         open_engine(prepared / "engine", name="onnxruntime-cuda")
     assert open_engine(prepared / "engine", name="auto").name == "onnxruntime-cpu"
