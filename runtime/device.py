@@ -10,6 +10,7 @@ import ctypes
 import importlib
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +21,41 @@ from acclimate.errors import EngineError, EngineLoadError
 Stream = Any  # int(stream) is its handle
 Graph = Any
 POLL_S = 50e-6  # a tenth of the shortest frame that was ever worth counting
+
+
+@dataclass(frozen=True)
+class Card:
+    """What CUDA tells of a GPU; `cuda` is the newest CUDA that its driver runs."""
+
+    name: str
+    capability: tuple[int, int]
+    memory_mb: int
+    cuda: str
+
+
+def first_card() -> Card | None:
+    """The GPU that `Cuda` uses, or None; raises EngineLoadError without bindings."""
+    cuda = _bindings()
+    status, count = cuda.cudaGetDeviceCount()
+    if int(status) or not count:
+        return None
+    status, card = cuda.cudaGetDeviceProperties(0)
+    if int(status):
+        return None
+    name = card.name.decode(errors="replace").rstrip("\0")
+    status, version = cuda.cudaDriverGetVersion()
+    newest = "" if int(status) else f"CUDA {version // 1000}.{version % 1000 // 10}"
+    capability = (int(card.major), int(card.minor))
+    return Card(name, capability, int(card.totalGlobalMem) >> 20, newest)
+
+
+def _bindings() -> Any:
+    try:
+        return importlib.import_module("cuda.bindings.runtime")
+    except (ImportError, RuntimeError, OSError) as error:
+        raise EngineLoadError(
+            f"cuda-bindings do not load ({error}); pip install 'acclimate[tensorrt]'"
+        ) from error
 
 
 class Device(Protocol):
@@ -67,12 +103,7 @@ class Cuda:
 
     def __init__(self) -> None:
         """Raises EngineLoadError without bindings, driver or GPU."""
-        try:
-            self._cuda: Any = importlib.import_module("cuda.bindings.runtime")
-        except (ImportError, RuntimeError, OSError) as error:
-            raise EngineLoadError(
-                f"cuda-bindings do not load ({error}); pip install 'acclimate[tensorrt]'"
-            ) from error
+        self._cuda = _bindings()
         self._memory: set[int] = set()
         self._pinned: list[int] = []
         self._streams: list[Any] = []

@@ -6,7 +6,6 @@ card from CUDA's own bindings, or from `nvidia-smi` where those are not installe
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import platform
 import re
@@ -14,9 +13,11 @@ import subprocess
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import onnxruntime as ort
+
+from acclimate.errors import EngineLoadError
+from acclimate.runtime.device import first_card
 
 # Module -> the distributions that bring it; NVIDIA names them by CUDA version.
 LIBRARIES = {
@@ -86,21 +87,14 @@ def _version(module: str) -> str | None:
 
 
 def _ask_cuda() -> Gpu | None:
+    """The card as CUDA tells of it, or nvidia-smi where the bindings come without CUDA."""
     try:
-        runtime: Any = importlib.import_module("cuda.bindings.runtime")
-    except (ImportError, RuntimeError, OSError):  # bindings without their libraries
+        card = first_card()
+    except EngineLoadError:
         return _ask_smi()
-    status, count = runtime.cudaGetDeviceCount()
-    if int(status) or not count:
+    if card is None:
         return None
-    status, card = runtime.cudaGetDeviceProperties(0)
-    if int(status):
-        return None
-    name = card.name.decode(errors="replace").rstrip("\0")
-    status, version = runtime.cudaDriverGetVersion()
-    cuda = "" if int(status) else f"CUDA {version // 1000}.{version % 1000 // 10}"
-    memory = int(card.totalGlobalMem) >> 20
-    return Gpu(name, (int(card.major), int(card.minor)), memory, _driver() or cuda)
+    return Gpu(card.name, card.capability, card.memory_mb, _driver() or card.cuda)
 
 
 def _ask_smi() -> Gpu | None:
