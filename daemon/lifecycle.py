@@ -233,7 +233,7 @@ class Lifecycle:
 
     def reword(self, wish: Message) -> None:
         """Take up a wish for other words. A round under way would leave a candidate for the old."""
-        if self.rewording.begin(wish, self._dropped()):
+        if self.rewording.begin(wish, self.serving.ledger["dropped"]):
             self.rounds.cancel()
 
     def _watch_words(self) -> None:
@@ -245,7 +245,7 @@ class Lifecycle:
         change, before = self.rewording.now, self.rewording.served
         assert change is not None
         self._keep(self.registry.reword, self.rewording.entry(change.words))
-        self.rewording.done(change, self._dropped(), event)
+        self.rewording.done(change, self.serving.ledger["dropped"], event)
         self.rounds.config = self.rewording.for_rounds()
         self.stream.reworded()
         words = change.words
@@ -255,9 +255,6 @@ class Lifecycle:
             gap_ms=event["gap_ms"], load_ms=event["load_ms"], frames_before=served,
             seconds=round(time.monotonic() - change.started, 2),
         )  # fmt: skip
-
-    def _dropped(self) -> int:
-        return sum(self.serving.ledger["dropped"].values())
 
     # ---- ways back
 

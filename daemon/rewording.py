@@ -34,15 +34,17 @@ from acclimate.daemon.words import (
 from acclimate.errors import ConfigError, SwapRefused
 
 REMEMBERED = 8
+DEADLINE = 1800.0  # many words for a large text tower take minutes on a small machine
+Drops = dict[str, int]
 
 
 @dataclass
 class Change:
-    """One wish for other words under way; `dropped` frames when it began."""
+    """One wish for other words under way; `drops` by reason when it began."""
 
     asker: str
     words: Vocabulary
-    dropped: int
+    drops: Drops
     started: float = field(default_factory=time.monotonic)
     child: Child | None = None
     lacking: list[str] = field(default_factory=list)
@@ -71,22 +73,32 @@ class Rewording:
     def _first_words(self) -> Vocabulary:
         """Those set by hand, unless the configuration changed since or they cannot serve."""
         kept = self._registry.state.words
-        if kept is None or kept["key"] == self.configured.key:
+        if kept is None:
             return self.configured
-        words, why = read_kept(self._registry.folder, kept["key"]), None
-        if kept["over"] != self.configured.key:
-            why = "the configuration names other words than when they were set"
-        elif words is None:
-            why = f"{file_of(self._registry.folder, kept['key'])} is unreadable"
-        elif not self._base_has(words):
-            why = "the base is another now, and these words could not be embedded for it"
-        if why is None and words is not None:
+        words = read_kept(self._registry.folder, kept["key"])
+        why_not = self._why_not(kept, words)
+        if words is not None and why_not is None:
             self._events.write("vocabulary_kept", size=words.size)
             return words
-        self._events.write("vocabulary_dropped", reason=why, size=self.configured.size)
+        if kept["key"] != self.configured.key:
+            self._events.write("vocabulary_dropped", reason=why_not, size=self.configured.size)
         with contextlib.suppress(OSError):  # memory is the truth until the disk has room
             self._registry.reword(None)
         return self.configured
+
+    def _why_not(self, kept: dict[str, str], words: Vocabulary | None) -> str | None:
+        """The reason why words set by hand cannot serve on."""
+        if kept["over"] != self.configured.key:
+            return "the configuration names other words than when they were set"
+        if words is None:
+            return f"{file_of(self._registry.folder, kept['key'])} is unreadable"
+        try:
+            check_engine(self._registry.folder, words)
+        except SwapRefused as error:
+            return str(error)
+        if not self._base_has(words):
+            return "the base is another now, and they could not be embedded for it"
+        return None
 
     def _base_has(self, words: Vocabulary) -> bool:
         if not missing(self._registry, [BASE], words):
@@ -98,7 +110,7 @@ class Rewording:
 
     # ---- a change
 
-    def begin(self, wish: dict[str, Any], dropped: int) -> bool:
+    def begin(self, wish: dict[str, Any], drops: Drops) -> bool:
         """Take up {"id", "vocabulary": content of a file}; False for one that is answered at once.
 
         The answer, and the reason of a refusal, are in `answers`.
@@ -119,7 +131,7 @@ class Rewording:
         except (ConfigError, SwapRefused, OSError) as error:
             self._refused(asker, str(error))
             return False
-        self.now = Change(asker, words, dropped)
+        self.now = Change(asker, words, drops)
         self._answer(asker, "working", f"asked for {words.size}")
         return True
 
@@ -146,7 +158,7 @@ class Rewording:
         change.child = Child("words", arguments(folder, change.words, lacking), log)
 
     def _listen(self, change: Change, child: Child) -> None:
-        """What the words process says, and how it ended; it is held to the memory of a round."""
+        """What the words process says, and how it ended; it is held to limits as a round is."""
         code = child.exit_code
         for event in child.events():
             if event["event"] == "progress":
@@ -158,13 +170,15 @@ class Rewording:
                 f"embedding used {used:.0f} MiB, adapt.memory_mb allows "
                 f"{self._config.adapt.memory_mb:g}"
             )
+        elif code is None and time.monotonic() - change.started > DEADLINE:
+            self.refuse(f"embedding took longer than {DEADLINE:g} s; see {child.log}")
         elif code is not None:
             change.child = None
             if code:
                 died = f"the words process ended with code {code}; see {child.log}"
                 self.refuse("\n".join(change.trouble) or died)
 
-    def done(self, change: Change, dropped: int, event: dict[str, Any]) -> None:
+    def done(self, change: Change, drops: Drops, event: dict[str, Any]) -> None:
         """The runtime serves them and the truth says so."""
         self.now = None
         self._metrics.rewordings.labels("done").inc()
@@ -173,7 +187,7 @@ class Rewording:
         self._answer(
             change.asker, "done",
             f"now looking for {change.words.size}, from frame {event['frame']} on; "
-            f"gap {event['gap_ms']:.1f} ms, {dropped - change.dropped} frames lost",
+            f"gap {event['gap_ms']:.1f} ms, {lost(change.drops, drops)}",
         )  # fmt: skip
 
     def refuse(self, reason: str) -> None:
@@ -215,3 +229,10 @@ class Rewording:
             gate = replace(gate, labelled_dir=None)
         model = replace(config.model, vocabulary=str(self.file))
         return replace(config, model=model, gate=gate)
+
+
+def lost(before: Drops, now: Drops) -> str:
+    """The frames dropped in between, as words."""
+    more = {why: count - before.get(why, 0) for why, count in now.items()}
+    reasons = ", ".join(f"{count} {why}" for why, count in more.items() if count)
+    return f"{sum(more.values())} frames lost" + (f" ({reasons})" if reasons else "")

@@ -171,6 +171,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     class FakeRound:
         def __init__(self, config: Config, registry: Registry, reason: str, *_: object) -> None:
             self.sequence, self.id = registry.next_name()
+            self.words = registry.words_digest
             self.parent, self.reason = registry.state.active, reason
             self.settings, self.step = config.adapt, 0
             self.child = SimpleNamespace(kill=lambda: one.killed.append(self.id))
@@ -183,6 +184,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
             manifest = json.loads((folder / "manifest.json").read_text())
             place = [one.life.stream._drift._average[0], 0.0]  # type: ignore[index]
             manifest["condition"] = {"mean": place, "spread": 0.5}
+            manifest["vocabulary_digest"] = self.words
             (folder / "manifest.json").write_text(json.dumps(manifest))
             return Outcome("accepted", (), 1.0, {"agreement": 1.0}, folder)
 
