@@ -7,7 +7,6 @@ failure leaves the old ones; a daemon that dies at any moment starts again with 
 from __future__ import annotations
 
 import contextlib
-import subprocess
 import time
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,13 +16,13 @@ from acclimate.configs.vocabulary import Vocabulary, check_served, load_served, 
 from acclimate.daemon.child import Child
 from acclimate.daemon.events import EventLog
 from acclimate.daemon.metrics import Metrics
-from acclimate.daemon.processes import can_adapt, command
 from acclimate.daemon.registry import BASE, Registry
 from acclimate.daemon.words import (
     arguments,
     by_hand,
     check_engine,
     check_torch,
+    embed,
     file_of,
     keep,
     missing,
@@ -94,19 +93,10 @@ class Rewording:
             return f"{file_of(self._registry.folder, kept['key'])} is unreadable"
         try:
             check_engine(self._registry.folder, words)
+            embed(self._registry, words, [BASE])  # it is another one after a change of weights
         except SwapRefused as error:
             return str(error)
-        if not self._base_has(words):
-            return "the base is another now, and they could not be embedded for it"
         return None
-
-    def _base_has(self, words: Vocabulary) -> bool:
-        if not missing(self._registry, [BASE], words):
-            return True
-        task = arguments(self._registry.folder, words, [BASE])
-        if can_adapt():
-            subprocess.run(command("words", task), check=False, stdout=subprocess.DEVNULL)
-        return not missing(self._registry, [BASE], words)
 
     # ---- a change
 
@@ -164,7 +154,7 @@ class Rewording:
             if event["event"] == "progress":
                 self._answer(change.asker, "working", event["message"])
             else:
-                change.trouble.append(str(event.get("message")).removeprefix("error: "))
+                change.trouble.append(str(event.get("message")))
         if code is None and (used := child.memory_mb()) > self._config.adapt.memory_mb:
             self.refuse(
                 f"embedding used {used:.0f} MiB, adapt.memory_mb allows "

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -23,22 +22,19 @@ from acclimate.configs.vocabulary import (
 )
 from acclimate.daemon.inbox import Inbox
 from acclimate.daemon.main import only_one
-from acclimate.daemon.processes import command
 from acclimate.daemon.registry import Registry
 from acclimate.daemon.status import ANSWERS, read_status
 from acclimate.daemon.words import (
-    arguments,
     by_hand,
     check_engine,
-    check_torch,
+    embed,
     file_of,
     keep,
-    missing,
     needed,
     read_kept,
     written,
 )
-from acclimate.errors import ConfigError, ExportError, SwapRefused
+from acclimate.errors import ConfigError, SwapRefused
 
 PATIENCE, PAUSE = 20.0, 0.2
 
@@ -95,17 +91,11 @@ def ask(state: Path, words: Vocabulary) -> str:
 
 
 def set_on_disk(state: Path, words: Vocabulary) -> str:
-    """The same where no daemon runs; raises SwapRefused or ExportError and changes nothing."""
+    """The same where no daemon runs; raises SwapRefused and changes nothing."""
     registry, configured = Registry(state), configured_words(state)
     check_engine(state, words)
     keep(state, words)
-    names = needed(registry)
-    if lacking := missing(registry, names, words):
-        check_torch(state, lacking)
-        task = command("words", arguments(state, words, lacking))
-        subprocess.run(task, check=False, stdout=sys.stderr)
-        if left := missing(registry, lacking, words):
-            raise ExportError(f"the words were not embedded for {', '.join(left)}")
+    embed(registry, words, needed(registry))
     registry.reword(by_hand(words, configured))
     return f"the next `acclimate run` looks for {words.size}"
 

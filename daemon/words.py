@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
 
 from acclimate.configs.vocabulary import Vocabulary, load_served
-from acclimate.daemon.processes import can_adapt
+from acclimate.daemon.processes import can_adapt, command
 from acclimate.daemon.registry import BASE, Registry
 from acclimate.errors import ConfigError, SwapRefused
 from acclimate.runtime.durable import write_atomic
@@ -97,6 +98,20 @@ def check_torch(state: Path, lacking: list[str]) -> None:
             "pip install 'acclimate[adapt]', or set them where it is installed and copy "
             f"{state / 'words'} here"
         )
+
+
+def embed(registry: Registry, words: Vocabulary, names: list[str]) -> None:
+    """Wait until kept words are embedded for these adapters; raises SwapRefused with the reason."""
+    lacking = missing(registry, names, words)
+    if not lacking:
+        return
+    check_torch(registry.folder, lacking)
+    task = command("words", arguments(registry.folder, words, lacking))
+    done = subprocess.run(task, check=False, stdout=subprocess.PIPE, text=True)
+    if missing(registry, names, words):
+        told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        reasons = [str(one["message"]) for one in told if one["event"] == "error"]
+        raise SwapRefused("\n".join(reasons) or f"the words process ended: {done.returncode}")
 
 
 def arguments(state: Path, words: Vocabulary, names: list[str]) -> list[str]:

@@ -157,6 +157,7 @@ def _say(text: str) -> None:
 
 
 def _tell(event: str, message: str) -> None:
+    message = message.removeprefix("error: ")
     print(json.dumps({"event": event, "message": message}), flush=True)
 
 

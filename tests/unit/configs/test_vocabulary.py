@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from acclimate.configs.vocabulary import (
     NOT_COUNTED,
@@ -206,3 +207,49 @@ def test_what_is_not_yaml_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "own.yaml").write_bytes(content)
     with pytest.raises(ConfigError, match=r"own\.yaml"):
         load_vocabulary(str(tmp_path / "own.yaml"))
+
+
+# ---- written and read again
+
+
+EVERYTHING = {
+    "classes": [
+        ROAD | {"label": 7, "synonyms": ["street"], "concepts": ["asphalt", "road, street"]},
+        PERSON | {"label": 24},
+        SKY | {"label": 255},
+    ],
+    "templates": ["a photo of a {}", "one {} more"],
+    "ignore": [0, 65535],
+    "note": "äöü: #1",
+}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        parse_vocabulary(EVERYTHING),
+        parse_classes("road,green=tree|bush"),
+        *(load_vocabulary(path.stem) for path in sorted(PACKAGED.glob("*.yaml"))),
+        *(without_concepts(load_vocabulary(name)) for name in ("cityscapes", "world")),
+    ],
+)
+def test_what_is_written_is_read_again(words: Vocabulary) -> None:
+    text = yaml.safe_dump(words.content, allow_unicode=True)
+    again = parse_vocabulary(yaml.safe_load(text))
+    assert again == words
+    assert (again.key, again.digest) == (words.key, words.digest)
+
+
+def test_a_key_tells_more_than_what_is_embedded() -> None:
+    words = parsed(ROAD, PERSON)
+    keys = {words.key}
+    for change in ({"color": [1, 2, 3]}, {"safety": True}, {"source_ids": [9]}):
+        other = parsed(ROAD | change, PERSON)
+        assert other.digest == words.digest
+        keys.add(other.key)
+    assert len(keys) == 4
+    assert parsed(PERSON, ROAD).key not in keys
+
+
+def test_its_size_in_words() -> None:
+    assert parsed(ROAD, PERSON, SKY).size == "3 classes (4 strings)"

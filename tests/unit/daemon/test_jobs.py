@@ -137,3 +137,13 @@ def test_bad_words_are_a_wrong_configuration(
     assert main(["segment", *where, "--classes", "road,road"]) == 78
     assert "road" in capsys.readouterr().err
     assert main(["segment", *where, "--vocabulary", "nowhere.yaml"]) == 78
+
+
+def test_words_set_by_hand_are_what_is_served(
+    state: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["vocab", "set", "--classes", "road,sky,tree", "--state", str(state)]) == 0
+    where = ["--state", str(state), "--out", str(pictures / "out")]
+    assert main(["segment", str(pictures / "test"), *where]) == 0
+    areas = json.loads((pictures / "out" / "areas.json").read_text())
+    assert [c["name"] for c in areas["classes"]] == ["road", "sky", "tree"]

@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 from acclimate.daemon import registry as module
 from acclimate.daemon.registry import Registry, State
 from acclimate.errors import CorruptBundle, SwapRefused
+from acclimate.runtime.job import origin
 
 
 def bundle(folder: Path, name: str, sequence: int = 1, base: str = "b") -> Path:
@@ -294,3 +295,79 @@ def test_an_adapter_of_other_words_may_not_serve(registry: Registry, tmp_path: P
         path.write_text(json.dumps(json.loads(path.read_text()) | {"vocabulary_digest": words}))
     assert not registry.may_serve("a1")
     assert registry.way_back() == "base"
+
+
+# ---- words set by hand
+
+
+SET = {"key": "k", "digest": "new", "over": "o"}
+
+
+def with_words(registry: Registry, name: str, digest: str) -> Path:
+    """A copy of an adapter with other words."""
+    own = registry.manifest(name)
+    assert own is not None
+    folder = registry.folder / "words" / digest[:16] / name
+    folder.mkdir(parents=True)
+    made = own | {"vocabulary_digest": digest, "made_from": origin(own)}
+    (folder / "manifest.json").write_text(json.dumps(made))
+    return folder
+
+
+def test_with_other_words_only_what_has_them_may_serve(registry: Registry, tmp_path: Path) -> None:
+    adopted(registry, tmp_path, "a1", "a2", "a3")
+    copies = [with_words(registry, name, "new") for name in ("base", "a1")]
+    registry.reword(SET)
+    names = ("base", "a1", "a2", "a3")
+    assert [registry.may_serve(name) for name in names] == [True, True, False, False]
+    assert [registry.folder_of(name) for name in names[:2]] == copies
+    assert registry.folder_of("a2") == registry.folder / "adapters" / "a2", "its own words at least"
+    assert registry.way_back() == "a1"
+    assert registry.names() == ["base", "a1", "a2", "a3"], "nothing is gone"
+    registry.reword(None)
+    assert all(registry.may_serve(name) for name in names)
+
+
+def test_an_adapter_made_for_the_new_words_needs_no_copy(
+    registry: Registry, tmp_path: Path
+) -> None:
+    with_words(registry, "base", "new")
+    registry.reword(SET)
+    candidate = bundle(tmp_path / "candidates", "a1")
+    made = json.loads((candidate / "manifest.json").read_text())
+    (candidate / "manifest.json").write_text(json.dumps(made | {"vocabulary_digest": "new"}))
+    registry.adopt("a1", candidate)
+    assert registry.folder_of("a1") == registry.folder / "adapters" / "a1"
+    assert registry.may_serve("a1")
+
+
+def test_words_are_part_of_the_truth(registry: Registry) -> None:
+    registry.reword(SET)
+    assert Registry(registry.folder).state.words == SET
+    assert Registry(registry.folder).words_digest == "new"
+
+
+def test_a_truth_from_before_there_were_words_is_read(registry: Registry) -> None:
+    registry.trust("a1")
+    path = registry.folder / "state.json"
+    raw = json.loads(path.read_text())
+    del raw["words"]
+    path.write_text(json.dumps(raw))
+    assert (Registry(registry.folder).state.words, registry.words_digest) == (None, None)
+
+
+@pytest.mark.parametrize("words", [7, "new", [], {}, {"key": "k", "digest": "d"}])
+def test_rotten_words_are_named(registry: Registry, words: object) -> None:
+    registry.trust("a1")
+    path = registry.folder / "state.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"words": words}))
+    with pytest.raises(CorruptBundle, match="move it away"):
+        Registry(registry.folder)
+
+
+@pytest.mark.usefixtures("few")
+def test_copies_leave_with_their_adapter(registry: Registry, tmp_path: Path) -> None:
+    adopted(registry, tmp_path, *(f"a{n}" for n in range(1, 6)))
+    copies = [with_words(registry, name, "new") for name in ("base", "a1", "a2")]
+    assert registry.prune() == ["a1"]
+    assert [folder.exists() for folder in copies] == [True, False, True]

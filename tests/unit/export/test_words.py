@@ -145,3 +145,79 @@ def test_the_oldest_words_are_forgotten(state: Path, monkeypatch: pytest.MonkeyP
         os.utime(folder, (number, number))
     ready = [place_of(state, "base", words).ready for words in vocabularies]
     assert ready == [False, True, True]
+
+
+# ---- for the daemon
+
+
+def test_a_copy_brings_its_lora_so_that_a_round_may_start_from_it(state: Path) -> None:
+    with_adapter(state, WORDS)
+    place = embed(Config(), state, "a1", parse_classes("road,sky"))
+    own = state / "adapters" / "a1" / "adapter" / "adapter_model.safetensors"
+    copy = place.bundle / "adapter" / "adapter_model.safetensors"
+    assert copy.read_bytes() == own.read_bytes()
+    manifest = json.loads((place.bundle / "manifest.json").read_text())
+    assert "adapter/adapter_model.safetensors" in manifest["files"]
+    assert not (embed(Config(), state, "base", WORDS).bundle / "adapter").exists()
+
+
+def to_serve(
+    state: Path, capsys: pytest.CaptureFixture[str], classes: str, *adapters: str
+) -> tuple[int, list[dict[str, str]]]:
+    """As the daemon asks: exit code and JSON lines."""
+    config = state.parent / "config.json"
+    config.write_text(json.dumps(to_dict(Config())))
+    job = Job("segment", classes=classes).dumps()
+    arguments = ["--config", str(config), "--state", str(state), "--job", job]
+    code = main([*arguments, "--to-serve", *adapters])
+    return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_several_adapters_get_the_words_and_the_daemon_hears_of_it(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_adapter(state, WORDS)
+    code, said = to_serve(state, capsys, "road,sky", "a1", "base")
+    assert code == 0
+    assert said == [
+        {"event": "progress", "message": f"embedding 2 classes (2 strings) for {name}, {i} of 2"}
+        for i, name in ((1, "a1"), (2, "base"))
+    ]
+    assert all(place_of(state, n, parse_classes("road,sky")).ready for n in ("a1", "base"))
+
+
+def test_words_that_were_never_learned_do_not_serve(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The default's text tower holds 56 tokens; a stranger's row is untrained."""
+    code, said = to_serve(state, capsys, "road,forklift,green=tree|gantry crane", "base")
+    assert (code, [line["event"] for line in said]) == (78, ["error"])
+    message = said[0]["message"]
+    assert message.startswith("the base's text tower never learned 'forklift', 'gantry crane': ")
+    assert not place_of(state, "base", parse_classes("road,forklift,green=tree|gantry crane")).ready
+    many = ",".join(f"thing {i}" for i in range(20))
+    assert "'thing 7' and 12 more: " in to_serve(state, capsys, many, "base")[1][0]["message"]
+
+
+def test_an_adapter_that_rotted_is_told_as_an_error(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_adapter(state, WORDS)
+    (state / "adapters" / "a1" / "inputs.safetensors").write_bytes(b"x")
+    code, said = to_serve(state, capsys, "road,sky", "a1")
+    assert (code, said[-1]["event"], "inputs.safetensors" in said[-1]["message"]) == (
+        1, "error", True,
+    )  # fmt: skip
+
+
+def test_the_words_that_serve_are_never_forgotten(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_KEPT", 1)
+    served, *others = [parse_classes(f"road,{name}") for name in ("sky", "car", "tree")]
+    (state / "state.json").write_text(json.dumps({"words": {"digest": served.digest}}))
+    for number, words in enumerate((served, *others)):
+        folder = embed(Config(), state, "base", words).bundle.parent
+        os.utime(folder, (number, number))
+    ready = [place_of(state, "base", words).ready for words in (served, *others)]
+    assert ready == [True, False, True]

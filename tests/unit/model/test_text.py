@@ -20,6 +20,7 @@ from acclimate.model.text import (
     embed_strings,
     text_digest,
     tokenize,
+    unlearned,
 )
 
 KNOWN = torch.tensor([5, 80, 500, 40_000])
@@ -170,3 +171,10 @@ class TestTextCache:
         (tmp_path / "file").write_text("")
         cache = TextCache(tmp_path / "file")
         assert cache.embed(base.network, self.WORDS, self.TEMPLATE, base.known).shape[0] == 2
+
+
+def test_words_that_a_small_table_never_saw_are_told() -> None:
+    known = torch.unique(tokenize(["a photo of a traffic light"])[0, 1:7])
+    texts = ["a photo of a light", "a photo of a forklift", "Traffic", "trafficlight"]
+    assert unlearned(texts, known) == ["a photo of a forklift", "trafficlight"]
+    assert unlearned(texts, None) == []

@@ -243,8 +243,20 @@ def test_the_newer_half_is_never_evicted(tmp_path: Path) -> None:
     assert {18, 19, 20} <= {e.sequence for e in buffer.entries}
 
 
-def test_entries_of_another_vocabulary_do_not_stop_the_offers(tmp_path: Path) -> None:
-    fill(FrameBuffer(tmp_path, BufferConfig(max_entries=3)), 3)
-    again = FrameBuffer(tmp_path, BufferConfig(max_entries=3))
-    assert again.offer(frame(50), np.ones(19, np.float32), place(50))
-    assert again.entries[-1].sequence == 4
+def test_frames_seen_under_other_words_stay_and_are_the_first_to_go(tmp_path: Path) -> None:
+    """A frame is worth learning from whatever was looked for in it; its shares are not compared."""
+    fill(FrameBuffer(tmp_path, BufferConfig(max_entries=4)), 3)
+    again = FrameBuffer(tmp_path, BufferConfig(max_entries=4))
+    sequences = []
+    for seed in range(50, 54):
+        assert again.offer(frame(seed), np.ones(19, np.float32), place(seed))
+        sequences.append([entry.sequence for entry in again.entries])
+    assert sequences == [[1, 2, 3, 4], [2, 3, 4, 5], [3, 4, 5, 6], [4, 5, 6, 7]]
+    assert again.removed == 0
+
+
+def test_frames_of_another_base_leave(tmp_path: Path) -> None:
+    fill(FrameBuffer(tmp_path, BufferConfig()), 3)
+    again = FrameBuffer(tmp_path, BufferConfig())
+    assert again.offer(frame(50), SHARES, np.array([1, 0, 0], np.float32))
+    assert ([entry.sequence for entry in again.entries], again.removed) == ([4], 3)

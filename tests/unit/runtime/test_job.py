@@ -10,7 +10,16 @@ import pytest
 from acclimate.configs.schema import Config, ModelConfig
 from acclimate.configs.vocabulary import load_vocabulary, without_concepts
 from acclimate.errors import ConfigError
-from acclimate.runtime.job import WITH, WITHOUT, Job, place_of, read_job, vocabularies
+from acclimate.runtime.job import (
+    WITH,
+    WITHOUT,
+    Job,
+    place_of,
+    read_job,
+    spared,
+    vocabularies,
+    words_folder,
+)
 
 CITY = Config(model=ModelConfig(vocabulary="cityscapes"))
 WORDS = load_vocabulary("camvid")
@@ -74,3 +83,15 @@ def test_other_words_lie_beside_and_must_be_of_the_same_adapter(tmp_path: Path) 
     for changed in ({}, files | {"probe.safetensors": "of another size"}):
         write(tmp_path / "adapters" / "a1", vocabulary_digest="others", files=changed)
         assert not place_of(tmp_path, "a1", WORDS).ready
+
+
+def test_the_words_that_serve_are_spared(tmp_path: Path) -> None:
+    """Those set by hand; else the base's, for adapters that were made for others."""
+    write(tmp_path / "adapters" / "base", vocabulary_digest=WORDS.digest)
+    assert spared(tmp_path) == words_folder(tmp_path, WORDS.digest)
+    for content in ("{", "[]", '{"words": null}', '{"words": {}}', "{}"):
+        (tmp_path / "state.json").write_text(content)
+        assert spared(tmp_path) == words_folder(tmp_path, WORDS.digest)
+    (tmp_path / "state.json").write_text('{"words": {"digest": "0123456789abcdef0123"}}')
+    assert spared(tmp_path) == tmp_path / "words" / "0123456789abcdef"
+    assert spared(tmp_path / "nowhere").parent == tmp_path / "nowhere" / "words"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from acclimate.configs.schema import ServingConfig
-from acclimate.configs.vocabulary import load_vocabulary
+from acclimate.configs.vocabulary import load_vocabulary, parse_vocabulary
 from acclimate.errors import SourceError
 from acclimate.runtime import sinks as module
 from acclimate.runtime.sinks import LabelFolder, Latest, OverlayFilm, OverlayFolder, Sinks, overlay
@@ -137,3 +137,25 @@ def test_only_what_is_asked_for_is_written(tmp_path: Path) -> None:
         sinks.write(captured(), LABELS, "base")
         sinks.close()
     assert [p.name for p in tmp_path.rglob("*")] == ["out"]
+
+
+def test_other_words_are_painted_in_their_colours(tmp_path: Path) -> None:
+    """In the film and in the newest picture, from the next frame on."""
+    config = ServingConfig(overlay_video=True, latest_hz=1e6)
+    sinks = Sinks(config, WORDS, tmp_path, tmp_path / "out", 5)
+    other = parse_vocabulary({
+        "classes": [{"name": "a", "color": [250, 0, 0]}, {"name": "b", "color": [0, 0, 250]}]
+    })  # fmt: skip
+    seen = []
+    for words in (WORDS, other):
+        sinks.repaint(words)
+        sinks.write(captured(), ONES, "base")
+        seen.append(colour(tmp_path / "latest.jpg"))
+    sinks.close()
+    for found, words in zip(seen, (WORDS, other), strict=True):
+        assert found == pytest.approx([0.55 * c for c in words.classes[1].color], abs=4)
+    film = cv2.VideoCapture(str(tmp_path / "out" / "overlay.mp4"))
+    for expected in seen:
+        _, picture = film.read()
+        painted = picture[32:, 90:, ::-1].reshape(-1, 3).mean(0)  # below the writing, at the right
+        assert painted.tolist() == pytest.approx(expected, abs=12)
