@@ -1,6 +1,7 @@
 """Views for the student: colour jitter and mirror images, drawn from a torch.Generator.
 
-Released `data_preprocessor.py`: torchvision's ColorJitter(0.5, 0.5, 0.5, 0.25), before masking.
+Released `data_preprocessor.py`: torchvision's ColorJitter(0.5, 0.5, 0.5, 0.25), then grey with 0.2
+and a blur with 0.5, all before masking.
 Images are float RGB (B, 3, H, W) in 0..255; draws are made on the generator's device.
 """
 
@@ -42,6 +43,26 @@ def _jitter_one(image: Tensor, jitter: Jitter, generator: torch.Generator) -> Te
         if turn:
             result = _ADJUST[i](result, turn if i == 3 else max(0.0, 1.0 + turn))
     return result * 255.0
+
+
+def grayscale(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """Each image without its colours, with `probability`; nothing is drawn for 0."""
+    if not probability:
+        return images
+    chosen = torch.rand(len(images), generator=generator, device=generator.device) < probability
+    grey = TF.rgb_to_grayscale(images, num_output_channels=3)
+    return torch.where(chosen.to(images.device).view(-1, 1, 1, 1), grey, images)
+
+
+def blur(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """The whole batch blurred (5 px kernel, sigma 0.1 to 2 px), with `probability`; one draw.
+
+    Nothing is drawn for 0.
+    """
+    if not probability:
+        return images
+    u, v = torch.rand(2, generator=generator, device=generator.device).tolist()
+    return TF.gaussian_blur(images, [5, 5], [0.1 + 1.9 * v] * 2) if u < probability else images
 
 
 def flip_flags(batch: int, generator: torch.Generator, probability: float = 0.5) -> Tensor:

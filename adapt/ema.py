@@ -24,9 +24,9 @@ class EmaTeacher:
     """float32 copies of named tensors that follow the student's; `tensors` are the values."""
 
     def __init__(self, student: Mapping[str, Tensor], alpha: float) -> None:
-        """Start as a copy of `student`; 0 <= alpha < 1 is the share kept at each update."""
-        if not 0.0 <= alpha < 1.0:
-            raise ValueError(f"the teacher's ema must be in [0, 1), not {alpha}")
+        """Start as a copy of `student`; `alpha`, 0..1, is the share kept at each update."""
+        if not 0.0 <= alpha <= 1.0:
+            raise ValueError(f"the teacher's ema must be in 0..1, not {alpha}")
         self.alpha = alpha
         self.tensors = {n: p.detach().float().clone() for n, p in student.items()}
 

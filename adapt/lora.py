@@ -1,8 +1,9 @@
-"""The adapter: LoRA on q, k and v of the first blocks of both towers, kept by PEFT."""
+"""The adapter: LoRA on projections of the first blocks of CLIP's towers, kept by PEFT."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,20 +12,40 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from acclimate.configs.adapt import AdaptConfig, Projection, Towers
 from acclimate.errors import CorruptBundle, IncompatibleBundle
 from acclimate.model.catseg import CATSeg
 
 WEIGHTS = "adapter_model.safetensors"
-_TARGET = r"clip\.(visual|text)\.resblocks\.({blocks})\.attn\.[qkv]_proj"
+_TARGET = r"clip\.({towers})\.resblocks\.({blocks})\.attn\.({parts})_proj"
 
 
-def new_adapter(network: CATSeg, rank: int, alpha: float, blocks: int) -> PeftModel:
-    """Wrap `network` with a zero LoRA (scale alpha/sqrt(rank), as VocAlign's released code)."""
-    target = _TARGET.replace("{blocks}", "|".join(str(i) for i in range(blocks)))
+def new_adapter(
+    network: CATSeg, rank: int, alpha: float, blocks: int, *,
+    projections: Sequence[Projection] = ("q", "k", "v"), towers: Towers = "both",
+    root_rank: bool = True,
+) -> PeftModel:  # fmt: skip
+    """Wrap `network` with a zero LoRA on q, k, v (or out) of the first blocks of its towers.
+
+    Its scale is alpha/sqrt(rank), as in VocAlign's released code, or else alpha/rank.
+    """
+    target = _TARGET.format(
+        towers="visual|text" if towers == "both" else towers,
+        blocks="|".join(str(i) for i in range(blocks)), parts="|".join(projections),
+    )  # fmt: skip
     config = LoraConfig(
-        r=rank, lora_alpha=alpha, target_modules=target, use_rslora=True, lora_dropout=0.0
+        r=rank, lora_alpha=alpha, target_modules=target, use_rslora=root_rank, lora_dropout=0.0
     )
     return get_peft_model(network, config)
+
+
+def adapter_for(network: CATSeg, settings: AdaptConfig) -> PeftModel:
+    """`new_adapter` of the shape that `settings` asks for."""
+    return new_adapter(
+        network, settings.rank, settings.alpha, settings.blocks,
+        projections=settings.projections, towers=settings.towers,
+        root_rank=settings.lora_scale == "alpha/sqrt(r)",
+    )  # fmt: skip
 
 
 def load_adapter(network: CATSeg, folder: Path) -> PeftModel:

@@ -23,16 +23,21 @@ import torch
 from numpy.typing import NDArray
 from peft import PeftModel
 
+from acclimate.adapt.batch import Frames
+from acclimate.adapt.hood import valid_pixels
 from acclimate.adapt.lora import (
+    adapter_for,
     copy_tensors,
     load_adapter,
     network_of,
-    new_adapter,
     save_adapter,
 )
 from acclimate.adapt.round import Round, read_round
-from acclimate.adapt.train import Trained, Words, train_round
+from acclimate.adapt.temperature import temperature_for
+from acclimate.adapt.train import Trained, train_round
 from acclimate.adapt.validate import Reference, Verdict, judge, reference
+from acclimate.adapt.words import Words
+from acclimate.configs.adapt import AdaptConfig
 from acclimate.configs.vocabulary import load_served
 from acclimate.errors import AcclimateError, NotEnoughData, SourceError
 from acclimate.model.colour import recolour_frame, towards_daylight
@@ -65,10 +70,13 @@ def run(task: Round) -> Verdict:
     model = _accepted_model(base, task)
     frames, unseen = [frame for _, frame in training], [frame for _, frame in heldout]
     colour = _colours(task, accepted, base, frames)
+    seen = [recolour_frame(frame, colour) for frame in frames]
+    valid = valid_pixels(settings, seen)[0].numpy()
+    words.temperature = _temperature(base, words, seen, settings)
     against = reference(model, words, [recolour_frame(frame, colour) for frame in unseen])
-    trained = _train(task, model, words, [recolour_frame(frame, colour) for frame in frames])
+    trained = _train(task, accepted, model, words, seen)
     candidate = _candidate(task, accepted, engine, model, words, colour, unseen)
-    verdict = _judge(task, engine, accepted, candidate, unseen, against)
+    verdict = _judge(task, engine, accepted, candidate, unseen, against.at(valid), valid)
     if verdict.accepted:
         _leave(task, candidate, model, trained, [entry for entry, _ in training], verdict)
     return verdict
@@ -97,23 +105,31 @@ def _load(buffer: FrameBuffer, entries: list[Entry]) -> list[Sample]:
 
 
 def _accepted_model(base: BaseModel, task: Round) -> PeftModel:
-    folder, settings = task.parent_dir / ADAPTER, task.config.adapt
+    folder = task.parent_dir / ADAPTER
     if folder.is_dir():
         return load_adapter(base.network, folder)
-    return new_adapter(base.network, settings.rank, settings.alpha, settings.blocks)
+    return adapter_for(base.network, task.config.adapt)
 
 
 def _colours(
     task: Round, accepted: Bundle, base: BaseModel, frames: list[NDArray[np.uint8]]
 ) -> NDArray[np.float32]:
-    """Those of the accepted adapter, which was trained under them; from the base, the stream's."""
-    part = task.config.adapt.colour
-    if part and (task.parent_dir / ADAPTER).is_dir():
+    """Those of the accepted adapter, which was trained under them; from the base, the stream's,
+    unless nothing is to be learned."""
+    part, frozen = task.config.adapt.colour, task.config.adapt.strategy == "frozen"
+    if frozen or (part and (task.parent_dir / ADAPTER).is_dir()):
         return accepted.inputs["colour"]
     return towards_daylight(frames, base.daylight, part)
 
 
-def _train(task: Round, model: PeftModel, words: Words, frames: list[NDArray[np.uint8]]) -> Trained:
+@torch.no_grad()
+def _temperature(base: BaseModel, words: Words, frames: Frames, settings: AdaptConfig) -> float:
+    return temperature_for(base, words.embed(), words.owner, frames, settings)
+
+
+def _train(
+    task: Round, accepted: Bundle, model: PeftModel, words: Words, frames: Frames
+) -> Trained:
     """Train, or in mode "validate" take the given adapter's tensors as they are."""
     if task.mode == "validate" and task.adapter_dir is not None:
         copy_tensors(model, task.adapter_dir)
@@ -126,7 +142,8 @@ def _train(task: Round, model: PeftModel, words: Words, frames: list[NDArray[np.
             raise SystemExit("the daemon is gone")
         say({"event": "progress", "step": step, "steps": task.config.adapt.steps, "loss": loss})
 
-    return train_round(model, words, frames, task.config.adapt, task.seed, progress)
+    age = accepted.manifest.get("training", {}).get("age", 0)
+    return train_round(model, words, frames, task.config.adapt, task.seed, progress, age)
 
 
 @torch.no_grad()
@@ -153,13 +170,14 @@ def _candidate(
 
 def _judge(
     task: Round, engine: Engine, accepted: Bundle, candidate: Bundle,
-    heldout: list[NDArray[np.uint8]], against: Reference,
+    heldout: list[NDArray[np.uint8]], against: Reference, valid: NDArray[np.bool_],
 ) -> Verdict:  # fmt: skip
+    """`against` and all labels at the pixels `valid` (H,W) alone; labelled folders whole."""
     if not all(np.isfinite(value).all() for value in candidate.inputs.values()):
         return Verdict(False, ("the adapter holds NaN or infinity",), {})
     same_colour = replace(accepted, inputs=accepted.inputs | {"colour": candidate.inputs["colour"]})
     served, before, after = (
-        np.stack([engine.infer(frame, bundle).labels for frame in heldout])
+        np.stack([engine.infer(frame, bundle).labels[valid] for frame in heldout])
         for bundle in (accepted, same_colour, candidate)
     )
     labelled = None

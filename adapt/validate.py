@@ -13,10 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from peft import PeftModel
+from torch import Tensor
 
+from acclimate.adapt.batch import Frames, to_images
 from acclimate.adapt.lora import network_of
-from acclimate.adapt.train import Frames, Words, to_images
 from acclimate.adapt.vocalign import aggregate
+from acclimate.adapt.words import Words
 from acclimate.configs.schema import GateConfig
 from acclimate.runtime.evaluate import confusion
 from acclimate.runtime.signals import jensen_shannon
@@ -46,18 +48,25 @@ class Reference:
     labels: Labels
     confident: NDArray[np.bool_]
 
+    def at(self, valid: NDArray[np.bool_]) -> Reference:
+        """Only the pixels `valid` (H,W): labels and confident (N,P)."""
+        return Reference(self.labels[:, valid], self.confident[:, valid])
+
 
 @torch.no_grad()
 def reference(model: PeftModel, words: Words, frames: Frames) -> Reference:
     """The accepted model, averaged over mirror images and brightness, on held-out frames."""
     network, text = network_of(model), words.embed()
+
+    def say(view: Tensor) -> Tensor:
+        return aggregate(network(view, text) / words.temperature, words.owner, size)
+
     labels, confident = [], []
     for frame in frames:
         image = to_images([frame])
         size = (frame.shape[0], frame.shape[1])
         views = [image, (image * 0.85), (image * 1.15).clamp(max=255)]
-        total = sum(aggregate(network(v, text), words.owner, size) for v in views)
-        total += aggregate(network(image.flip(-1), text), words.owner, size).flip(-1)
+        total = sum(say(view) for view in views) + say(image.flip(-1)).flip(-1)
         top, label = (total[0] / 4).max(0)
         labels.append(label.byte().numpy())
         confident.append((top >= CONFIDENT).numpy())
@@ -68,8 +77,8 @@ def judge(
     served: Labels, before: Labels, after: Labels, against: Reference, gate: GateConfig,
     classes: int, labelled: tuple[float, float] | None = None,
 ) -> Verdict:  # fmt: skip
-    """Labels (N,H,W) -> Verdict: what is served now, the accepted adapter under the candidate's
-    colours, and the candidate.
+    """Labels (N,H,W) or (N,P) -> Verdict: what is served now, the accepted adapter under the
+    candidate's colours, and the candidate.
 
     `labelled` is (accepted, candidate) mIoU in percent on the user's own labelled folder.
     """

@@ -10,18 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from acclimate.configs.adapt import Weighting
 from acclimate.errors import Diverged
 from acclimate.model.inference import class_probabilities
 
 IGNORE = 255
 EPSILON = torch.finfo(torch.float32).eps
-Weighting = Literal["none", "q_batch", "q_image", "pixel"]
 
 
 @dataclass(frozen=True)
@@ -81,13 +80,15 @@ def pseudo_labels(
     agg_prob: Tensor,
     ids: Tensor,
     valid: Tensor | None = None,
-    floor: float = 0.0,
+    floor: float | None = None,
     ignore_pruned: bool = False,
+    strict: bool = False,
 ) -> PseudoLabels:
     """Labels among the kept classes `ids` (B, K); the first of tied classes wins.
 
     As released, a pixel whose best class was pruned takes its best kept class and none is
-    ignored. Ours to add: `valid`, `floor` (less certain pixels are ignored) and `ignore_pruned`.
+    ignored. Ours to add: `valid`, `floor` (less certain pixels are ignored, with `strict` those at
+    it too) and `ignore_pruned`.
     """
     if ids.shape[1] > IGNORE:
         raise ValueError(f"{ids.shape[1]} kept classes leave no label for ignored pixels")
@@ -95,7 +96,9 @@ def pseudo_labels(
     kept = agg_prob.gather(1, ids[:, :, None, None].expand(-1, -1, height, width))
     prob, local = kept.max(1)
     class_ids = ids.gather(1, local.flatten(1)).view_as(local)
-    ignored = prob < floor
+    ignored = torch.zeros_like(local, dtype=torch.bool)
+    if floor is not None:
+        ignored = ~_above(prob, floor, strict)
     if valid is not None:
         ignored = ignored | ~valid
     if ignore_pruned:
@@ -121,9 +124,13 @@ def q_batch(prob: Tensor, tau: float, valid: Tensor | None = None, strict: bool 
 
 
 def _sure(prob: Tensor, tau: float, valid: Tensor | None, strict: bool) -> tuple[Tensor, Tensor]:
-    sure = prob > tau if strict else prob >= tau
+    sure = _above(prob, tau, strict)
     seen = torch.ones_like(sure) if valid is None else valid.expand_as(sure)
     return (sure & seen).sum((1, 2)).double(), seen.sum((1, 2)).double()
+
+
+def _above(prob: Tensor, tau: float, strict: bool) -> Tensor:
+    return prob > tau if strict else prob >= tau
 
 
 def pixel_weights(

@@ -9,9 +9,11 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
 
+from acclimate.configs import adapt
+from acclimate.configs.adapt import AdaptConfig as AdaptConfig
+from acclimate.configs.adapt import Point
 from acclimate.errors import ConfigError
 
-Point = tuple[float, float]
 EngineName = Literal[
     "auto", "onnxruntime-cpu", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt",
     "tensorrt-rtx",
@@ -78,41 +80,6 @@ class DriftConfig:
 
 
 @dataclass(frozen=True)
-class AdaptConfig:
-    """One VocAlign round; `hood`: polygons of (x, y) in 0..1 that nothing is learned from.
-
-    `colour`: how far towards daylight's the stream's colours are moved before (ours), 0 = not.
-    """
-
-    enabled: bool = True
-    steps: int = 40
-    batch: int = 2
-    lr: float = 1.5e-3
-    rank: int = 4
-    alpha: float = 4.0
-    blocks: int = 4
-    top_k: int = 0
-    tau: float = 0.5
-    weighting: Literal["none", "q_image", "q_batch", "pixel"] = "q_image"
-    mask_ratio: float = 0.2
-    mask_block: int = 16
-    jitter: float = 0.2
-    ema: float = 0.999
-    ema_warmup: bool = False
-    ignore_pruned: bool = True
-    balance: float = 0.5
-    colour: float = 0.5
-    min_frames: int = 24
-    newest: int = 48
-    hood: tuple[tuple[Point, ...], ...] = ()
-    deadline_s: float = 60.0
-    memory_mb: float = 3000.0
-    cooldown_s: float = 5.0
-    threads: int = 1
-    seed: int = 0
-
-
-@dataclass(frozen=True)
 class GateConfig:
     """Bounds a candidate must keep on held-out frames (shares 0..1, JS divergence in bits).
 
@@ -166,22 +133,11 @@ class Config:
     daemon: DaemonConfig = field(default_factory=DaemonConfig)
 
 
-_SHARES = {
-    "heldout_share", "hood", "tau", "colour", "mask_ratio", "ema", "min_pseudo_miou",
-    "min_agreement", "max_histogram_js", "max_jump_js", "min_class_recall", "max_confidence_drop",
-    "recall_ratio",
+_SHARES = adapt.SHARES | {
+    "heldout_share", "min_pseudo_miou", "min_agreement", "max_histogram_js", "max_jump_js",
+    "min_class_recall", "max_confidence_drop", "recall_ratio",
 }  # fmt: skip
-_MAY_BE_ZERO = {
-    "top_k",
-    "balance",
-    "seed",
-    "http_port",
-    "latest_hz",
-    "cooldown_s",
-    "jitter",
-    "novelty",
-    "max_labelled_drop",
-}
+_MAY_BE_ZERO = adapt.MAY_BE_ZERO | {"http_port", "latest_hz", "novelty", "max_labelled_drop"}
 _MAY_BE_EMPTY = {"http_host"}  # every address of the machine
 
 
@@ -215,15 +171,21 @@ def _read(kind: type, raw: object, path: str, problems: list[str]) -> object:
     if not isinstance(raw, Mapping):
         problems.append(f"{path or 'the configuration'} must be a mapping, not {raw!r}")
         return None
-    hints = get_type_hints(kind)
+    hints, before = get_type_hints(kind), len(problems)
     for key in raw.keys() - hints.keys():
         problems.append(f"{_join(path, str(key))}: unknown key; known: {', '.join(sorted(hints))}")
+    raw = adapt.with_preset(raw) if kind is AdaptConfig else raw
     values = {}
     for item in fields(kind):
         if item.name in raw:
             where = _join(path, item.name)
             values[item.name] = _value(hints[item.name], raw[item.name], where, problems)
-    return None if problems else kind(**values)
+    if len(problems) > before:
+        return None
+    made = kind(**values)
+    if isinstance(made, AdaptConfig):
+        problems += [_join(path, problem) for problem in made.problems()]
+    return made
 
 
 def _value(kind: Any, raw: object, path: str, problems: list[str]) -> object:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -30,6 +31,7 @@ _NO_BASE = {
     "unknown": "no tensor in it has a name of CAT-Seg; see `acclimate weights inspect`",
 }
 
+Head = Literal["softmax", "sigmoid"]
 Description = tuple[CATSegConfig, tuple[str, ...], Daylight | None]
 
 
@@ -39,7 +41,8 @@ class BaseModel:
 
     `known` lists the CLIP token ids of a compact token table, None for the full one;
     `digest` is the sha256 of the weights file; `daylight` the colours it was trained under, None
-    where nobody measured them.
+    where nobody measured them; `head` how its logits were trained: the official v2 files with a
+    sigmoid for each class, v1's and those with a config.json beside them with a softmax over all.
     """
 
     network: CATSeg
@@ -47,6 +50,7 @@ class BaseModel:
     known: Tensor | None
     digest: str
     daylight: Daylight | None = None
+    head: Head = "softmax"
 
 
 def load_base(weights: Path | str | None = None) -> BaseModel:
@@ -58,14 +62,17 @@ def load_base(weights: Path | str | None = None) -> BaseModel:
     path, digest = locate(weights or DEFAULT / "weights.safetensors")
     state = read_weights(path)
     known = state.pop("known_tokens", None)
+    beside = path.with_name("config.json")
     try:
-        shape, templates, daylight = describe(path.with_name("config.json"), state)
+        shape, templates, daylight = describe(beside, state)
         _check_known(known, shape)
         network = build(shape)
         load_official(network, state)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    return BaseModel(network.eval().requires_grad_(False), templates, known, digest, daylight)
+    head: Head = "softmax" if beside.exists() or shape.variant == "v1" else "sigmoid"
+    network = network.eval().requires_grad_(False)
+    return BaseModel(network, templates, known, digest, daylight, head)
 
 
 def describe(config: Path, state: dict[str, Tensor]) -> Description:

@@ -27,11 +27,15 @@ class CATSegV1(CATSeg):
             return image
         return F.interpolate(image, self.config.image_size, mode="bilinear", align_corners=False)
 
-    def features(self, image: Tensor) -> Features:
-        """Crops (B,3,H,W) RGB 0..255 of the network's size -> image features."""
+    def features(self, image: Tensor, guide: Tensor | None = None) -> Features:
+        """Crops (B,3,H,W) RGB 0..255 of the network's size -> image features.
+
+        The ResNet looks at `guide` if there is one: VocAlign's student hides blocks of the image
+        from CLIP alone.
+        """
         tokens = self.tokens(image)
         dense, _ = self.clip.visual.encode(tokens)
-        return Features(dense, tuple(self.resnet(image)), tokens)
+        return Features(dense, tuple(self.resnet(image if guide is None else guide)), tokens)
 
     def tokens(self, image: Tensor) -> Tensor:
         """Crops as `features` takes them -> tokens before block 0 (B,1+hw,W)."""

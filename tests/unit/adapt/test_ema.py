@@ -14,7 +14,7 @@ def test_warm_up_reaches_alpha() -> None:
     assert warmup_alpha(2, 0.9) == pytest.approx(2 / 3)
 
 
-@pytest.mark.parametrize("alpha", [-0.1, 1.0, float("nan")])
+@pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan")])
 def test_an_average_that_cannot_be_is_refused(alpha: float) -> None:
     with pytest.raises(ValueError, match="ema"):
         EmaTeacher({}, alpha)

@@ -1,0 +1,42 @@
+"""What every way of adapting is given, and what it gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from peft import PeftModel
+from torch import Tensor
+
+from acclimate.adapt.batch import Batch
+from acclimate.adapt.words import Words
+from acclimate.configs.adapt import AdaptConfig
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Given once a round. `age`: steps that the accepted adapter has been trained for so far."""
+
+    model: PeftModel
+    words: Words
+    settings: AdaptConfig
+    generator: torch.Generator
+    optimiser: torch.optim.Optimizer
+    age: int = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """The batch's loss, and how many pixels the student gave to each class: (T,) int64."""
+
+    loss: float
+    said: Tensor
+
+
+class Strategy(Protocol):
+    """One way of adapting. The round sets rates, clips and steps; the strategy gives gradients."""
+
+    def step(self, batch: Batch) -> Step:
+        """Add the gradients of one batch to the adapter's tensors; raises Diverged."""
+        ...

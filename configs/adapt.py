@@ -1,0 +1,171 @@
+"""What one adaptation round does: every choice of VocAlign's paper, of its code, and ours, by name.
+
+Sources: P = the paper (arXiv 2509.15225), R = its released code (Sisso16/VocAlign @ 4f2ed57, the
+Cityscapes configuration; U = uda_decorator.py, T = teacher_module.py), ours = for a stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Point = tuple[float, float]
+Preset = Literal["continual", "paper", "released"]
+Weighting = Literal["none", "q_image", "q_batch", "pixel"]
+Learner = Literal["vocalign", "entropy", "teacher_student", "masking"]
+StrategyName = Literal["vocalign", "entropy", "teacher_student", "masking", "rdumb", "frozen"]
+Alignment = Literal["none", "teacher", "both"]
+Projection = Literal["q", "k", "v", "out"]
+Towers = Literal["both", "visual", "text"]
+
+
+@dataclass(frozen=True)
+class AdaptConfig:
+    """One round of `strategy`; the defaults are the preset "continual", keys override a preset.
+
+    The round. `rdumb` resets `rdumb_of` to the base every `rdumb_steps` of an adapter's life
+    (RDumb: entropy, 1000). `seed` is of the first round; `deadline_s`, `memory_mb`, `threads`,
+    `cooldown_s` bound the process; `min_frames` in the buffer before it starts, on the `newest`.
+    Optimiser, AdamW. `lr` P 5e-5, R 5e-6 (its multiplier 0.1); `schedule` falls over the round
+    (P, R constant: R's cosine takes 0.24 % off and is left out); `warmup_steps` rise from the share
+    `warmup_from` (P 500 from 0.1, R 100 from 0.01); `weight_decay` R 1e-4; `clip_norm` of all
+    gradients, 0 = none (P, R).
+    Adapter. LoRA in the first `blocks` (P 4, R 5) of `towers` (P, R both), on `projections` (R q,
+    k, v; the engine takes no other of the image tower); `rank` P 2, R 1; `alpha` R = rank; scale
+    alpha/sqrt(rank) (R) or alpha/rank by `lora_scale`. An accepted adapter keeps its shape.
+    Teacher. Moving average `ema` (P, R 0.99; `ema_warmup` R); `mirror`: mean with its mirrored view
+    (ours); `alignment`: concepts for nobody, for the teacher while the student reads class names
+    (P, R), or for both, as we serve (ours); `temperature` of the softmax over strings, 0 = fitted
+    on the buffer where the head was trained with sigmoids, else 1 (ours).
+    Labels. `top_k` classes an image, 0 or more than there are = all (P 15, R 19 of 19);
+    `keep_safety` classes always among them (ours); pixels of pruned ones are relabelled (R) or
+    `ignore_pruned` (ours); `prune_student`: it tells only the kept ones apart (P, R); sure is
+    a probability >= `tau` (R 0.968) or > (`tau_strict`, P); `ignore_unsure` pixels (ours).
+    Loss. `weighting` P q_image (Eq. 4), R none (q is computed and dropped), or q_batch, pixel;
+    `balance`: class weight n^-balance (ours); `anchor` times the relative squared distance of the
+    product B A from the base (ours).
+    Student's view. Black blocks of `mask_block` px (R 16) over the share `mask_ratio` (P, R 0.7);
+    `guidance`: v1's ResNet sees the same view (P Eq. 6) or the clean one (R, U:212); `jitter` of
+    brightness, contrast, saturation (R 0.5) and `hue` (R 0.25, at most 0.5); chances of
+    `grayscale` (R 0.2), `blur` (R 0.5, one draw a batch) and `flip` (R 0 on Cityscapes).
+    Crop. Squares of `crop` px (P 512, R 384, at most the frame's shorter side; 0 = whole frames)
+    after a factor drawn from `crop_scale` (R 0.5 to 2); placed without labels, unlike R.
+    Stream (ours). `colour`: how far the stream's colours are moved towards daylight's, 0 = not;
+    `hood`: polygons of (x, y) in 0..1 that nothing is learned from, `hood_auto` adds what never
+    moves at the lower edge; `adapter_decay`: share by which B shrinks before a round, 1 = every
+    round from the base. A round ends as diverged where one class fills more than `max_class_share`
+    or the entropy of the student's labels falls below `min_entropy` of its start.
+    Not offered: R's moving BatchNorm statistics and dropout while training; ours stay frozen.
+    """
+
+    enabled: bool = True
+    preset: Preset = "continual"
+    strategy: StrategyName = "vocalign"
+    rdumb_of: Learner = "entropy"
+    rdumb_steps: int = 1000
+    steps: int = 40
+    batch: int = 2
+    lr: float = 1.5e-3
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    warmup_steps: int = 0
+    warmup_from: float = 0.0
+    weight_decay: float = 1e-4
+    clip_norm: float = 1.0
+    rank: int = 4
+    alpha: float = 4.0
+    lora_scale: Literal["alpha/sqrt(r)", "alpha/r"] = "alpha/sqrt(r)"
+    blocks: int = 4
+    projections: tuple[Projection, ...] = ("q", "k", "v")
+    towers: Towers = "both"
+    ema: float = 0.999
+    ema_warmup: bool = False
+    mirror: bool = True
+    alignment: Alignment = "both"
+    temperature: float = 0.0
+    top_k: int = 0
+    keep_safety: bool = True
+    ignore_pruned: bool = True
+    prune_student: bool = True
+    tau: float = 0.5
+    tau_strict: bool = False
+    ignore_unsure: bool = True
+    weighting: Weighting = "q_image"
+    balance: float = 0.5
+    anchor: float = 0.0
+    mask_ratio: float = 0.2
+    mask_block: int = 16
+    guidance: Literal["student", "clean"] = "student"
+    jitter: float = 0.2
+    hue: float = 0.05
+    grayscale: float = 0.0
+    blur: float = 0.0
+    flip: float = 0.5
+    crop: int = 0
+    crop_scale: tuple[float, float] = (0.5, 2.0)
+    colour: float = 0.5
+    hood: tuple[tuple[Point, ...], ...] = ()
+    hood_auto: bool = False
+    adapter_decay: float = 0.0
+    max_class_share: float = 0.98
+    min_entropy: float = 0.2
+    min_frames: int = 24
+    newest: int = 48
+    deadline_s: float = 60.0
+    memory_mb: float = 3000.0
+    cooldown_s: float = 5.0
+    threads: int = 1
+    seed: int = 0
+
+    def problems(self) -> list[str]:
+        """What its keys say about each other; each alone is sound."""
+        low, high = self.crop_scale
+        image_out = "out" in self.projections and self.towers != "text"
+        found = {
+            "projections: name one or more of q, k, v, out, each once":
+                not self.projections or len(set(self.projections)) < len(self.projections),
+            "projections: out of the image tower is no input of the engine; "
+            "leave it out or use towers: text": image_out,
+            f"crop_scale: {low:g} must not be above {high:g}": low > high,
+        }  # fmt: skip
+        return [problem for problem, wrong in found.items() if wrong]
+
+
+SHARES = frozenset({
+    "tau", "colour", "mask_ratio", "ema", "hood", "hue", "grayscale", "blur", "flip", "warmup_from",
+    "adapter_decay", "max_class_share", "min_entropy",
+})  # fmt: skip
+MAY_BE_ZERO = frozenset({
+    "top_k", "balance", "jitter", "seed", "cooldown_s", "warmup_steps", "weight_decay", "clip_norm",
+    "temperature", "anchor", "crop",
+})  # fmt: skip
+
+_PUBLISHED: dict[str, Any] = {
+    "steps": 40_000, "batch": 2, "schedule": "constant", "clip_norm": 0.0, "ema": 0.99,
+    "mirror": False, "alignment": "teacher", "keep_safety": False, "ignore_pruned": False,
+    "tau": 0.968, "ignore_unsure": False, "balance": 0.0, "mask_ratio": 0.7, "jitter": 0.5,
+    "hue": 0.25, "flip": 0.0, "colour": 0.0, "max_class_share": 1.0, "min_entropy": 0.0,
+}  # fmt: skip
+PRESETS: dict[str, dict[str, Any]] = {
+    "continual": {},
+    "paper": _PUBLISHED | {
+        "lr": 5e-5, "warmup_steps": 500, "warmup_from": 0.1, "rank": 2, "alpha": 2.0, "blocks": 4,
+        "top_k": 15, "tau_strict": True, "weighting": "q_image", "crop": 512,
+    },
+    "released": _PUBLISHED | {
+        "lr": 5e-6, "warmup_steps": 100, "warmup_from": 0.01, "rank": 1, "alpha": 1.0, "blocks": 5,
+        "ema_warmup": True, "weighting": "none", "guidance": "clean", "grayscale": 0.2, "blur": 0.5,
+        "crop": 384,
+    },
+}  # fmt: skip
+
+
+def with_preset(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a configuration over those of the preset that it names."""
+    name = raw.get("preset")
+    return {**(PRESETS.get(name, {}) if isinstance(name, str) else {}), **raw}
+
+
+def preset(name: Preset, **keys: Any) -> AdaptConfig:
+    """A preset with some keys changed."""
+    return AdaptConfig(**with_preset({"preset": name, **keys}))
