@@ -30,7 +30,8 @@ def temperature_for(
     """
     if settings.temperature or base.head == "softmax":
         return settings.temperature or 1.0
-    some = [frames[i * len(frames) // FRAMES] for i in range(FRAMES)] if frames else []
+    count = min(FRAMES, len(frames))
+    some = [frames[i * len(frames) // count] for i in range(count)]
     logits = _logits(base.network, text, some)
     return fit_temperature(logits, owner, sigmoid_confidence(logits))
 

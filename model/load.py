@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -41,8 +41,7 @@ class BaseModel:
 
     `known` lists the CLIP token ids of a compact token table, None for the full one;
     `digest` is the sha256 of the weights file; `daylight` the colours it was trained under, None
-    where nobody measured them; `head` how its logits were trained: the official v2 files with a
-    sigmoid for each class, v1's and those with a config.json beside them with a softmax over all.
+    where nobody measured them; `head` how its logits were trained, see `head_of`.
     """
 
     network: CATSeg
@@ -65,12 +64,12 @@ def load_base(weights: Path | str | None = None) -> BaseModel:
     beside = path.with_name("config.json")
     try:
         shape, templates, daylight = describe(beside, state)
+        head = head_of(beside, shape)
         _check_known(known, shape)
         network = build(shape)
         load_official(network, state)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    head: Head = "softmax" if beside.exists() or shape.variant == "v1" else "sigmoid"
     network = network.eval().requires_grad_(False)
     return BaseModel(network, templates, known, digest, daylight, head)
 
@@ -78,7 +77,7 @@ def load_base(weights: Path | str | None = None) -> BaseModel:
 def describe(config: Path, state: dict[str, Tensor]) -> Description:
     """Sizes, templates and daylight, from the file `config` or else from official tensors.
 
-    `config` is {"network": sizes, "template": a sentence or a list of them, "daylight"?: colours}.
+    `config` is {"network": sizes, "template": a sentence or a list of them, "daylight"?, "head"?}.
     Raises CheckpointError that names it if it is wrong.
     """
     if not config.exists():
@@ -100,6 +99,20 @@ def describe(config: Path, state: dict[str, Tensor]) -> Description:
         ) from error
     except CheckpointError as error:
         raise CheckpointError(f"{config}: {error}") from error
+
+
+def head_of(config: Path, shape: CATSegConfig) -> Head:
+    """How logits were trained: a softmax over all strings, or a sigmoid for each.
+
+    What the file `config` says in "head", else softmax; without it the official v2 (KU-CVLAB: BCE)
+    is "sigmoid" and v1 "softmax". Raises CheckpointError for another word.
+    """
+    if not config.exists():
+        return "softmax" if shape.variant == "v1" else "sigmoid"
+    head: Head = json.loads(config.read_text()).get("head", "softmax")
+    if head not in get_args(Head):
+        raise CheckpointError(f"{config}: head {head!r} is not {' or '.join(get_args(Head))}")
+    return head
 
 
 def _check_templates(templates: tuple[str, ...], shape: CATSegConfig) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from acclimate.adapt.augment import Jitter, colour_jitter, flip, flip_flags
+from acclimate.adapt.augment import Jitter, blur, colour_jitter, flip, flip_flags, grayscale
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -64,3 +64,37 @@ def test_flip_flags_follow_probability_and_generator() -> None:
     assert flip_flags(50, seeded(0), 1.0).all()
     assert torch.equal(flip_flags(50, seeded(3)), flip_flags(50, seeded(3)))
     assert 5 < flip_flags(50, seeded(3)).sum() < 45
+
+
+def test_a_grey_image_has_the_weighted_mean_of_its_channels(images: Tensor) -> None:
+    """ITU-R 601-2 luma, as torchvision's RandomGrayscale."""
+    grey = grayscale(images, 1.0, seeded(0))
+    weights = torch.tensor([0.2989, 0.587, 0.114]).view(1, 3, 1, 1)
+    expected = (images * weights).sum(1, keepdim=True).expand_as(images)
+    torch.testing.assert_close(grey, expected)
+
+
+def test_images_are_greyed_one_by_one() -> None:
+    images = 255 * torch.rand(200, 3, 2, 2, generator=seeded(1))
+    view = grayscale(images, 0.2, seeded(2))
+    greyed = (view[:, 0] == view[:, 1]).flatten(1).all(1)
+    assert 20 < greyed.sum() < 65
+    assert torch.equal(view[~greyed], images[~greyed])
+
+
+def test_a_blur_takes_the_whole_batch_or_none(images: Tensor) -> None:
+    views = [blur(images, 0.5, seeded(seed)) for seed in range(40)]
+    changed = [bool((view != images).flatten(1).any(1).all()) for view in views]
+    assert all(c or torch.equal(v, images) for c, v in zip(changed, views, strict=True))
+    assert 8 < sum(changed) < 32
+    blurred = views[changed.index(True)]
+    assert blurred.std() < images.std()
+    flat = torch.full((1, 3, 9, 9), 77.0)
+    torch.testing.assert_close(blur(flat, 1.0, seeded(0)), flat)
+
+
+def test_what_is_off_draws_nothing(images: Tensor) -> None:
+    generator = seeded(3)
+    assert grayscale(images, 0.0, generator) is images
+    assert blur(images, 0.0, generator) is images
+    assert torch.equal(generator.get_state(), seeded(3).get_state())

@@ -75,3 +75,9 @@ def test_parameters_get_their_storage_back() -> None:
     assert p.tolist() == [5.0]
     assert p.data_ptr() == address
     assert p.requires_grad
+
+
+def test_a_teacher_that_keeps_everything_stays_as_it_began() -> None:
+    teacher = EmaTeacher({"w": torch.tensor([8.0])}, 1.0)
+    assert teacher.update({"w": torch.tensor([2.0])}, 10**6) == pytest.approx(1.0, abs=1e-5)
+    assert teacher.tensors["w"].item() == pytest.approx(8.0, abs=1e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from peft import PeftModel
 from torch import Tensor
 
 from acclimate.adapt.lora import (
+    adapter_for,
     copy_tensors,
     load_adapter,
     lora_tensors,
@@ -17,6 +19,7 @@ from acclimate.adapt.lora import (
     new_adapter,
     save_adapter,
 )
+from acclimate.configs.adapt import AdaptConfig, preset
 from acclimate.errors import BundleError, CorruptBundle, IncompatibleBundle
 from acclimate.model.catseg import CATSeg
 from acclimate.model.pretrain import default_config
@@ -70,6 +73,35 @@ def test_it_trains_q_k_and_v_of_the_first_blocks_alone() -> None:
     assert all(".lora_" in name for name in lora_tensors(model))
     q = network_of(model).get_submodule("clip.text.resblocks.0.attn.q_proj")
     assert q.scaling == {"default": 8.0 / 2.0}
+
+
+@pytest.mark.parametrize(
+    ("keys", "places"),
+    [
+        ({"towers": "visual"}, {f"visual {i} {p}" for i in (0, 1) for p in "qkv"}),
+        ({"towers": "text", "projections": ("out",)}, {f"text {i} out" for i in (0, 1)}),
+        ({"projections": ("q", "v")},
+         {f"{t} {i} {p}" for t in ("visual", "text") for i in (0, 1) for p in "qv"}),
+    ],
+)  # fmt: skip
+def test_towers_and_projections_are_chosen(keys: dict[str, Any], places: set[str]) -> None:
+    model = adapter_for(network(), AdaptConfig(blocks=2, **keys))
+    parts = [name.split(".clip.")[1].split(".") for name in lora_tensors(model)]
+    assert {f"{p[0]} {p[2]} {p[4].removesuffix('_proj')}" for p in parts} == places
+
+
+@pytest.mark.parametrize(("scale", "value"), [("alpha/sqrt(r)", 6.0 / 2.0), ("alpha/r", 6.0 / 4.0)])
+def test_the_scale_is_by_rank_or_by_its_root(scale: Any, value: float) -> None:
+    model = adapter_for(network(), AdaptConfig(rank=4, alpha=6.0, lora_scale=scale))
+    q = network_of(model).get_submodule("clip.text.resblocks.0.attn.q_proj")
+    assert q.scaling == {"default": value}
+
+
+def test_more_blocks_than_a_tower_has_are_those_it_has() -> None:
+    model = adapter_for(network(), preset("released"))
+    blocks = {tuple(name.split(".clip.")[1].split(".")[:3]) for name in lora_tensors(model)}
+    assert len([b for b in blocks if b[0] == "visual"]) == 5
+    assert len([b for b in blocks if b[0] == "text"]) == 3
 
 
 def test_a_round_trip_gives_equal_tensors_and_features(folder: Path) -> None:

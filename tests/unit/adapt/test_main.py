@@ -182,6 +182,44 @@ def test_a_round_that_blows_up_is_refused_or_told(play: Play) -> None:
     assert list(wild.folder.parent.iterdir()) == []
 
 
+def test_frozen_leaves_its_parent_as_it_is(play: Play, prepared: Path) -> None:
+    """Words, projections and colours: so that the whole path is measured without a gain."""
+    frozen = play(replace(CONFIG, adapt=replace(CONFIG.adapt, strategy="frozen")))
+    assert (frozen.code, frozen.said[-1]["accepted"]) == (0, True), frozen.said
+    assert frozen.said[-1]["numbers"]["changed_pixels"] == 0
+    engine = open_engine(prepared / "engine", name="onnxruntime-cpu")
+    base = load_bundle(prepared / "adapters" / "base", engine.info).inputs
+    ours = load_bundle(frozen.folder, engine.info).inputs
+    assert all(np.array_equal(ours[name], base[name]) for name in base)
+
+
+def test_a_collapse_is_told_with_its_number(play: Play) -> None:
+    """A bound below what any street shows: the round ends at the first full window."""
+    low = replace(CONFIG.adapt, steps=20, max_class_share=0.01)
+    ended = play(replace(CONFIG, adapt=low))
+    assert ended.code == 1
+    assert len(ended.said) == 8
+    assert "collapsed at step 8" in ended.said[-1]["message"]
+    assert list(ended.folder.parent.iterdir()) == []
+
+
+def test_rounds_count_the_steps_since_the_base(accepted: Played, play: Play) -> None:
+    again = play(id="a2", parent_dir=str(accepted.folder))
+    made = json.loads((again.folder / "manifest.json").read_text())["training"]
+    assert (made["steps"], made["age"]) == (2, 4)
+    assert made["distance"] > 0
+
+
+def test_the_gate_looks_past_the_hood(play: Play, sabotaged: Path) -> None:
+    """A mad adapter is judged on what is left: fewer pixels, another number, refused still."""
+    lower = ((0.0, 0.5), (1.0, 0.5), (1.0, 1.0), (0.0, 1.0))
+    half = replace(CONFIG, adapt=replace(CONFIG.adapt, hood=(lower,)))
+    whole, upper = (play(c, mode="validate", adapter_dir=str(sabotaged)) for c in (CONFIG, half))
+    assert not upper.said[-1]["accepted"]
+    numbers = [p.said[-1]["numbers"]["changed_pixels"] for p in (whole, upper)]
+    assert numbers[0] != numbers[1]
+
+
 def test_a_labelled_folder_is_asked_too(play: Play, sabotaged: Path, tmp_path: Path) -> None:
     asked = replace(CONFIG, gate=GateConfig(labelled_dir=str(tmp_path / "labelled")))
     played = play(asked, mode="validate", adapter_dir=str(sabotaged))

@@ -168,9 +168,21 @@ def test_an_official_file_is_a_base(tmp_path: Path, config: CATSegConfig, form: 
     base = load_base(tmp_path / "model_base.pth")
     assert base.network.config == config
     assert base.known is None
+    assert base.head == {"v2": "sigmoid", "v1": "softmax"}[config.variant]
     assert base.digest == hashlib.sha256((tmp_path / "model_base.pth").read_bytes()).hexdigest()
     ours, theirs = network.state_dict(), base.network.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize(("told", "head"), [(None, "softmax"), ("sigmoid", "sigmoid")])
+def test_a_config_says_how_the_head_was_trained(weights: Path, told: str | None, head: str) -> None:
+    path = weights.with_name("config.json")
+    config = json.loads(path.read_text()) | ({"head": told} if told else {})
+    path.write_text(json.dumps(config))
+    assert load_base(weights).head == head
+    path.write_text(json.dumps(config | {"head": "linear"}))
+    with pytest.raises(CheckpointError, match=r"config\.json: head 'linear' is not softmax or sig"):
+        load_base(weights)
 
 
 def test_v2_as_released_has_one_template(tmp_path: Path) -> None:

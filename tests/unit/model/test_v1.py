@@ -79,3 +79,13 @@ def test_tiled_templates_are_the_same_as_tiled_features(network: CATSegV1, text:
     """[t0, t1, t0, t1, t0, t1] fills the six channels of conv1 as two templates do."""
     tiled = network(picture(64, 64), text.repeat(1, 3, 1))
     torch.testing.assert_close(network(picture(64, 64), text), tiled, rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_the_resnet_may_be_shown_another_image(network: CATSegV1) -> None:
+    image, other = picture(64, 64), picture(64, 64).flip(-1)
+    own, theirs = network.features(image), network.features(other)
+    mixed = network.features(image, other)
+    assert torch.equal(mixed.dense, own.dense) and torch.equal(mixed.tokens, own.tokens)
+    for ours, expected in zip(mixed.guidance, theirs.guidance, strict=True):
+        assert torch.equal(ours, expected)
