@@ -107,8 +107,8 @@ class AdaptConfig:
     hood: tuple[tuple[Point, ...], ...] = ()
     hood_auto: bool = False
     adapter_decay: float = 0.0
-    max_class_share: float = 0.98
-    min_entropy: float = 0.2
+    max_class_share: float = 0.95
+    min_entropy: float = 0.5
     min_frames: int = 24
     newest: int = 48
     deadline_s: float = 60.0

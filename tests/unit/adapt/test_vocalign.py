@@ -111,6 +111,13 @@ def test_pixels_not_to_learn_are_ignored(options: dict[str, Any], ids: list[int]
     assert torch.equal(labels.local == IGNORE, labels.class_ids == IGNORE)
 
 
+def test_a_floor_is_sure_itself_unless_it_is_strict() -> None:
+    prob, every = torch.tensor([0.5, 0.25, 0.25]).view(1, 3, 1, 1), torch.arange(3)[None]
+    at, above = (pseudo_labels(prob, every, floor=0.5, strict=s).local.item() for s in (0, 1))
+    assert (at, above) == (0, IGNORE)
+    assert pseudo_labels(0 * prob, every, strict=True).local.item() == 0
+
+
 def test_labels_need_room_for_ignore() -> None:
     with pytest.raises(ValueError, match="256"):
         pseudo_labels(torch.ones(1, 256, 1, 1), torch.arange(256)[None])
