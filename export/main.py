@@ -28,6 +28,7 @@ from acclimate.configs.schema import Config, ServingConfig, parse_config
 from acclimate.configs.vocabulary import Vocabulary, load_served
 from acclimate.errors import AcclimateError, BundleError, CheckpointError, ConfigError, EngineError
 from acclimate.export.onnx import export_engine
+from acclimate.export.parity import UNKNOWN, has_reference
 from acclimate.model.colour import UNCHANGED
 from acclimate.model.load import BaseModel, load_base
 from acclimate.model.projections import merged_projections
@@ -37,6 +38,7 @@ from acclimate.runtime.durable import commit_folder, fresh_folder
 from acclimate.runtime.engine import EngineInfo
 from acclimate.runtime.engines import open_engine
 from acclimate.world import Drive
+from acclimate.world.classes import SOURCE_NAMES
 
 BASE = "base"
 PROBES = 4
@@ -46,10 +48,12 @@ def prepare(config: Config, state: Path) -> None:
     """Export what is missing or does not fit the config; progress goes to stderr."""
     base, vocabulary = _parts(config)
     inputs = base_inputs(base, vocabulary, config.adapt.blocks, TextCache(state / "text"))
-    probes = [Drive(seed, config.serving.size).frame(30)[0] for seed in range(PROBES)]
+    scenes = [Drive(seed, config.serving.size).frame(30) for seed in range(PROBES)]
+    probes = [frame for frame, _ in scenes]
     if not _engine_fits(state / "engine", base, inputs, config.serving):
         _say("exporting the engine (about 10 s for the default) ...")
-        export_to(base, config, state / "engine", inputs, probes)
+        truth = meanings(vocabulary)[np.stack([labels for _, labels in scenes])]
+        export_to(base, config, state / "engine", inputs, probes, truth)
     if not _bundle_fits(state / "adapters" / BASE, EngineInfo.load(state / "engine"), vocabulary):
         _say("writing the base bundle ...")
         write_base_bundle(state, base, vocabulary, inputs, probes)
@@ -102,17 +106,31 @@ def _parts(config: Config) -> tuple[BaseModel, Vocabulary]:
     return load_base(config.model.weights), load_served(config.model.vocabulary)
 
 
+def meanings(vocabulary: Vocabulary) -> NDArray[np.uint8]:
+    """Lookup (256,) from the world's labels to class indices, UNKNOWN where none is meant.
+
+    By the labels that a class claims, or by its name and its words where none claims any.
+    """
+    table = vocabulary.from_source()
+    if (table == UNKNOWN).all():
+        for index, one in enumerate(vocabulary.classes):
+            same = [i for i, name in enumerate(SOURCE_NAMES) if name in (one.name, *one.concepts)]
+            table[same] = index
+    return table
+
+
 def export_to(
     base: BaseModel, config: Config, folder: Path, inputs: Arrays,
-    probes: list[NDArray[np.uint8]],
+    probes: list[NDArray[np.uint8]], truth: NDArray[np.uint8] | None = None,
 ) -> None:  # fmt: skip
     """Put an engine for so many strings as `inputs` has into `folder`, whole or not at all."""
     temporary = fresh_folder(folder.with_name(folder.name + ".tmp"))
     text, owner = (torch.from_numpy(inputs[name]) for name in ("text", "string_to_class"))
     serving, blocks = config.serving, config.adapt.blocks
     info = export_engine(
-        base, temporary, serving.size, text, owner, blocks, probes, serving.batch, serving.sliding
-    )
+        base, temporary, serving.size, text, owner, blocks, probes, serving.batch,
+        serving.sliding, truth,
+    )  # fmt: skip
     shutil.rmtree(folder, ignore_errors=True)
     commit_folder(temporary, folder)
     parity = info["parity"]
@@ -129,6 +147,7 @@ def _engine_fits(folder: Path, base: BaseModel, inputs: Arrays, wanted: ServingC
         return False
     made_for = (info.base_digest, info.size, info.batch, info.sliding)
     fits = made_for == (base.digest, wanted.size, wanted.batch, wanted.sliding)
+    fits = fits and has_reference(folder)
     return fits and info.inputs.keys() == inputs.keys() and info.takes(len(inputs["text"]))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from collections.abc import Sequence
@@ -19,9 +18,12 @@ from torch import Tensor
 from acclimate.configs.vocabulary import MOST_SERVED, MOST_STRINGS
 from acclimate.errors import ParityError
 from acclimate.export.graph import OUTPUTS, ServingGraph
+from acclimate.export.parity import REFERENCE, UNKNOWN, Reference
 from acclimate.model.colour import UNCHANGED
 from acclimate.model.load import BaseModel
 from acclimate.model.projections import merged_projections
+from acclimate.runtime.bundle import Arrays
+from acclimate.runtime.durable import sha256
 from acclimate.runtime.engine import GRAPH
 
 TOLERANCE = 1e-3
@@ -32,11 +34,13 @@ APART = 0.02
 def export_engine(
     base: BaseModel, out: Path, size: tuple[int, int], text: Tensor, string_to_class: Tensor,
     blocks: int, probes: Sequence[NDArray[np.uint8]], batch: int = 1, sliding: bool = False,
+    truth: NDArray[np.uint8] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Write model.onnx and engine.json into `out`; strings and classes stay free in a range.
+    """Write the graph into `out`: model.onnx, engine.json, reference.safetensors.
 
-    text (S,P,C), string_to_class (S,T), probes frames (H,W,3) uint8 for the parity check; `batch`
-    frames at a time; `sliding`: windows and an overview of each.
+    text (S,P,C), string_to_class (S,T), probes frames (H,W,3) uint8 for the parity check and, if
+    known, the class indices `truth` (K,H,W) of their pixels; `batch` frames at a time; `sliding`:
+    windows and an overview of each. Strings and classes stay free in a range.
     Returns engine.json's content; raises ParityError if the file does not match torch.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -49,7 +53,11 @@ def export_engine(
     strings = string_range(base.network.config.pad_len, len(text))
     names = ["frame", "text", "string_to_class", "colour", *weights]
     _write_onnx(graph, (frame, *inputs), path, names, strings)
-    parity = _parity(graph, path, inputs, [np.stack([probe] * batch) for probe in probes])
+    frames = [np.stack([probe] * batch) for probe in probes]
+    seen = [see(graph, frame, inputs) for frame in frames]
+    parity = _parity(path, frames, inputs, seen)
+    given = dict(zip(names[1:], inputs, strict=True))
+    _reference(probes, given, seen, truth).save(out / REFERENCE)
     info = {
         "graph": GRAPH,
         "base_digest": base.digest,
@@ -60,7 +68,8 @@ def export_engine(
         "templates": list(base.templates),
         "inputs": _input_table(text, weights),
         "parity": parity,
-        "onnx_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "onnx_sha256": sha256(path),
+        "reference_sha256": sha256(out / REFERENCE),
     }
     (out / "engine.json").write_text(json.dumps(info, indent=1) + "\n")
     return info
@@ -103,23 +112,46 @@ def _write_onnx(
         program.save(str(path))
 
 
+@torch.inference_mode()
+def see(graph: ServingGraph, frames: NDArray[np.uint8], inputs: tuple[Tensor, ...]) -> Arrays:
+    """What torch makes of frames (N,H,W,3): the graph's outputs, and "margin" (N,H,W)."""
+    kept: list[Tensor] = []
+    hook = graph.look.register_forward_hook(lambda module, given, made: kept.append(made[0]))
+    try:
+        outputs = graph(torch.from_numpy(frames.copy()), *inputs)
+    finally:
+        hook.remove()
+    best, second = kept[0].topk(2, 1).values.unbind(1)
+    named = zip((*OUTPUTS, "margin"), (*outputs, best - second), strict=True)
+    return {name: value.numpy() for name, value in named}
+
+
+def _reference(
+    probes: Sequence[NDArray[np.uint8]], inputs: dict[str, Tensor], seen: Sequence[Arrays],
+    truth: NDArray[np.uint8] | None,
+) -> Reference:  # fmt: skip
+    """The first of each batch, which holds the same frame several times."""
+    given = {name: value.numpy() for name, value in inputs.items()}
+    first = {name: np.stack([one[name][0] for one in seen]) for name in seen[0]}
+    frames = np.stack(probes)
+    known = np.full(frames.shape[:3], UNKNOWN, np.uint8) if truth is None else truth
+    return Reference(frames, given, truth=known, **first)
+
+
 def _parity(
-    graph: ServingGraph, path: Path, inputs: tuple[Tensor, ...],
-    probes: Sequence[NDArray[np.uint8]],
+    path: Path, frames: Sequence[NDArray[np.uint8]], inputs: tuple[Tensor, ...],
+    seen: Sequence[Arrays],
 ) -> dict[str, float]:  # fmt: skip
-    """Worst difference over the probes (N,H,W,3); raises ParityError."""
+    """Worst difference of the file from what torch saw of (N,H,W,3) each; raises ParityError."""
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [i.name for i in session.get_inputs()]
     apart, agree = [0.0], []
-    for probe in probes:
-        arguments = (torch.from_numpy(probe.copy()), *inputs)
-        with torch.inference_mode():
-            expected = [t.numpy() for t in graph(*arguments)]
-        feed = {name: t.numpy() for name, t in zip(names, arguments, strict=True)}
-        got = session.run(None, feed)
-        agree.append(float((got[0] == expected[0]).mean()))
-        pairs = zip(got[1:], expected[1:], strict=True)
-        apart += [float(np.abs(a - b).max()) for a, b in pairs]
+    for frame, expected in zip(frames, seen, strict=True):
+        arguments = (frame, *(value.numpy() for value in inputs))
+        got = session.run(list(OUTPUTS), dict(zip(names, arguments, strict=True)))
+        agree.append(float((got[0] == expected["labels"]).mean()))
+        pairs = zip(got[1:], OUTPUTS[1:], strict=True)
+        apart += [float(np.abs(value - expected[name]).max()) for value, name in pairs]
     worst, agreement = float(np.max(apart)), min(agree)
     if not (worst <= TOLERANCE and agreement >= AGREEMENT):  # NaN is no parity either
         raise ParityError(max(worst, 1 - agreement), TOLERANCE)

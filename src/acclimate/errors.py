@@ -90,11 +90,13 @@ class ExportError(AcclimateError):
 
 
 class ParityError(ExportError):
-    """The exported graph does not reproduce the network."""
+    """The exported graph, or an engine built from it, does not reproduce the network."""
 
-    def __init__(self, max_abs: float, tolerance: float) -> None:
+    def __init__(
+        self, max_abs: float, tolerance: float, what: str = "exported graph"
+    ) -> None:
         self.max_abs, self.tolerance = max_abs, tolerance
-        super().__init__(f"exported graph differs by {max_abs:.3g}, allowed {tolerance:.3g}")
+        super().__init__(f"{what} differs by {max_abs:.3g}, allowed {tolerance:.3g}")
 
 
 class SwapRefused(AcclimateError):
