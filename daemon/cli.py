@@ -14,14 +14,13 @@ from typing import Any
 from acclimate import __version__
 from acclimate.configs.schema import Config, load_config
 from acclimate.configs.vocabulary import load_served
+from acclimate.daemon import engines, vocab, weights
 from acclimate.daemon.commands import done_on_disk
 from acclimate.daemon.inbox import Inbox
 from acclimate.daemon.jobs import evaluate_options, job_action, segment_options
 from acclimate.daemon.main import check, only_one, run, with_source
 from acclimate.daemon.registry import Registry
 from acclimate.daemon.status import read_status, sentence, table
-from acclimate.daemon.vocab import add_commands as add_vocab
-from acclimate.daemon.weights import add_commands as add_weights
 from acclimate.errors import AcclimateError, ConfigError, SwapRefused
 
 EX_CONFIG = 78
@@ -218,8 +217,9 @@ def parser() -> argparse.ArgumentParser:
     text = "Score an adapter on labelled images: IoU, accuracy, boundary IoU."
     evaluate_options(add(commands, "evaluate", job_action, [common, configured], help=text))
 
-    add_vocab(commands, add, common)
-    add_weights(commands, add)
+    engines.add_commands(commands, add, common, configured)
+    vocab.add_commands(commands, add, common)
+    weights.add_commands(commands, add)
     one = add(commands, "check-config", check_action, [])
     one.add_argument("config", type=Path, metavar="FILE")
     return top

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from acclimate.configs.schema import Config, parse_config, to_dict
+from acclimate.configs.schema import Config, ServingConfig, parse_config, to_dict
 from acclimate.configs.vocabulary import load_served
 from acclimate.daemon.events import Event, EventLog
 from acclimate.daemon.http import Window
@@ -33,18 +33,32 @@ Hook = Callable[[Lifecycle], None]
 
 
 def prepare(config: Config, state: Path) -> Path:
-    """Make `state` servable: engine and base bundle. Returns the resolved configuration's path.
+    """Make `state` servable: graph, base bundle, the engine that is wanted.
+
+    Returns the resolved configuration's path.
 
     Where torch is not installed, a state folder that was prepared elsewhere is taken as it is.
     """
     state.mkdir(parents=True, exist_ok=True)
     if not can_adapt():
         _as_it_is(config, state)
-    path = state / "config.json"
-    write_atomic(path, (json.dumps(to_dict(config), indent=1) + "\n").encode())
-    if can_adapt() and (code := _export(["--config", str(path), "--state", str(state)])):
-        raise ExportError(f"the engine could not be prepared in {state} (exit code {code})")
+    path, wanted = state / "config.json", state / "config.wanted.json"
+    write_atomic(wanted, (json.dumps(to_dict(config), indent=1) + "\n").encode())
+    whole = ["--config", str(wanted), "--state", str(state)]
+    try:
+        if code := _export(whole) if can_adapt() else _build(config.serving, state):
+            raise ExportError(f"the engine could not be prepared in {state} (exit code {code})")
+        wanted.replace(path)  # only now: other commands take the state folder for what it says
+    finally:
+        wanted.unlink(missing_ok=True)
     return path
+
+
+def _build(wanted: ServingConfig, state: Path) -> int:
+    """An engine from the graph that is there, which needs no torch; its exit code."""
+    options = ["--engine", wanted.engine, "--precision", wanted.precision]
+    options += ["--capacity", str(wanted.capacity), "--state", str(state)]
+    return subprocess.run(command("build", options), check=False).returncode
 
 
 def _as_it_is(config: Config, state: Path) -> None:

@@ -1,6 +1,8 @@
 """The processes of the house: names only, so that the daemon stays light.
 
 export    torch -> engine and base bundle; once per base model and resolution
+build     the graph -> an engine of another library or precision; where torch is not installed
+engines   one-off jobs: list, verify, prune such engines
 runtime   frames in, label maps out; the path that nothing may disturb
 adapt     one adaptation round; starts, leaves a candidate or nothing, and is gone
 offline   one-off jobs: segment a folder or film, evaluate against labels
@@ -27,6 +29,8 @@ class Process:
 
 PROCESSES = {
     "export": Process("acclimate.export.main"),
+    "build": Process("acclimate.export.build"),
+    "engines": Process("acclimate.export.engines"),
     "runtime": Process("acclimate.runtime.main"),
     "adapt": Process("acclimate.adapt.main", nice=19, env=(("OMP_NUM_THREADS", "1"),)),
     "offline": Process("acclimate.runtime.offline"),

@@ -3,7 +3,8 @@
     python -m acclimate.export.main --config resolved.json --state DIR
     python -m acclimate.export.main --config resolved.json --check
 
-Leaves DIR/engine and DIR/adapters/base; does nothing when both are there and fit. --check only
+Leaves DIR/engine (the graph), DIR/adapters/base and, where the machine wants another engine than
+ONNX Runtime in fp32, that in DIR/engines; does nothing when all are there and fit. --check only
 says whether weights and words would do. Exit codes: 0 done, 78 wrong configuration or weights,
 1 failed.
 """
@@ -12,11 +13,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,11 @@ from numpy.typing import NDArray
 
 from acclimate.configs.schema import Config, ServingConfig, parse_config
 from acclimate.configs.vocabulary import Vocabulary, load_served
-from acclimate.errors import AcclimateError, BundleError, CheckpointError, ConfigError, EngineError
+from acclimate.errors import BundleError, EngineError
+from acclimate.export.build import build_wanted
 from acclimate.export.onnx import export_engine
 from acclimate.export.parity import UNKNOWN, has_reference
+from acclimate.export.process import exit_code, say
 from acclimate.model.colour import UNCHANGED
 from acclimate.model.load import BaseModel, load_base
 from acclimate.model.projections import merged_projections
@@ -51,12 +52,18 @@ def prepare(config: Config, state: Path) -> None:
     scenes = [Drive(seed, config.serving.size).frame(30) for seed in range(PROBES)]
     probes = [frame for frame, _ in scenes]
     if not _engine_fits(state / "engine", base, inputs, config.serving):
-        _say("exporting the engine (about 10 s for the default) ...")
+        say("exporting the engine (about 10 s for the default) ...")
         truth = meanings(vocabulary)[np.stack([labels for _, labels in scenes])]
         export_to(base, config, state / "engine", inputs, probes, truth)
     if not _bundle_fits(state / "adapters" / BASE, EngineInfo.load(state / "engine"), vocabulary):
-        _say("writing the base bundle ...")
+        say("writing the base bundle ...")
         write_base_bundle(state, base, vocabulary, inputs, probes)
+
+
+def make(config: Config, state: Path) -> None:
+    """`prepare`, then the engine that the machine wants, when torch's base is gone from memory."""
+    prepare(config, state)
+    build_wanted(state, config.serving)
 
 
 def check(config: Config) -> None:
@@ -134,7 +141,7 @@ def export_to(
     shutil.rmtree(folder, ignore_errors=True)
     commit_folder(temporary, folder)
     parity = info["parity"]
-    _say(
+    say(
         f"engine written; against torch: outputs within {parity['max_abs']:.1e}, "
         f"labels agree on {100 * parity['label_agreement']:.2f} % of pixels"
     )
@@ -160,28 +167,6 @@ def _bundle_fits(folder: Path, engine: EngineInfo, vocabulary: Vocabulary) -> bo
     return words == vocabulary.digest and bundle.probe_frames.shape[1:3] == engine.size
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def exit_code(work: Callable[[], object], tell: Callable[[str], object] | None = None) -> int:
-    """Do it and tell what went wrong: 0, 78 where no restart would help, else 1."""
-    say = tell or _say
-    try:
-        work()
-    except ConfigError as error:
-        for problem in error.problems:
-            say(f"error: {problem}")
-        return os.EX_CONFIG
-    except CheckpointError as error:
-        say(f"error: {error}")
-        return os.EX_CONFIG
-    except (AcclimateError, OSError, ValueError) as error:
-        say(f"export failed: {error}")
-        return 1
-    return 0
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Process entry; see the module."""
     parser = argparse.ArgumentParser(description="Export the engine and the base bundle.")
@@ -193,7 +178,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     def work() -> None:
         config = parse_config(json.loads(options.config.read_text()))
-        check(config) if options.check else prepare(config, options.state)
+        check(config) if options.check else make(config, options.state)
 
     return exit_code(work)
 

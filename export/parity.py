@@ -137,5 +137,14 @@ def check(parity: Mapping[str, float], precision: str) -> None:
             raise ParityError(parity[name], most, f"{precision} engine: {name}")
 
 
+def summary(parity: Mapping[str, float]) -> str:
+    """`measure`'s numbers in a sentence."""
+    told = (
+        f"probability within {parity['probability']:.1e}, {100 * parity['labels']:.2f} % of labels "
+        f"differ, {100 * parity['clear_labels']:.2f} % of the clear ones"
+    )
+    return told + (f", mIoU by {parity['miou']:.2f} points" if "miou" in parity else "")
+
+
 def _apart(got: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
     return float(np.abs(got - expected).max())

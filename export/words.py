@@ -30,7 +30,8 @@ from safetensors import SafetensorError
 from acclimate.configs.schema import Config, parse_config
 from acclimate.configs.vocabulary import Vocabulary, check_served
 from acclimate.errors import ConfigError, CorruptBundle, EngineError
-from acclimate.export.main import exit_code, export_to
+from acclimate.export.main import export_to
+from acclimate.export.process import exit_code, say
 from acclimate.model.catseg import CATSeg
 from acclimate.model.load import BaseModel, load_base
 from acclimate.model.text import TextCache, unlearned
@@ -49,7 +50,7 @@ def embed(config: Config, state: Path, adapter: str, words: Vocabulary) -> Place
     with _alone(state / "words"):
         place = place_of(state, adapter, words)
         if not place.ready:
-            _say(f"embedding {len(words.strings)} strings of {len(words.classes)} classes ...")
+            say(f"embedding {len(words.strings)} strings of {len(words.classes)} classes ...")
             source = load_bundle(state / "adapters" / adapter, EngineInfo.load(state / "engine"))
             base = load_base(config.model.weights)
             lora, cache = state / "adapters" / adapter / ADAPTER, TextCache(state / "text")
@@ -96,7 +97,7 @@ def _engine(
         same = engine.info.base_digest == base.digest
         if same and engine.info.size == config.serving.size and engine.info.takes(strings):
             return engine
-    _say(f"{strings} strings need an engine of their own: exporting it ...")
+    say(f"{strings} strings need an engine of their own: exporting it ...")
     export_to(base, config, folder / "engine", inputs, list(source.probe_frames))
     return open_engine(folder / "engine", config.serving.threads, "onnxruntime-cpu")
 
@@ -152,10 +153,6 @@ def check_learned(base: BaseModel, words: Vocabulary) -> None:
         ])  # fmt: skip
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def _tell(event: str, message: str) -> None:
     message = message.removeprefix("error: ")
     print(json.dumps({"event": event, "message": message}), flush=True)
@@ -178,7 +175,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--job", required=True, help="the job whose words are wanted, JSON")
     parser.add_argument("--to-serve", nargs="+", default=[], metavar="ID", help="adapters")
     options = parser.parse_args(arguments)
-    tell = partial(_tell, "error") if options.to_serve else _say
+    tell = partial(_tell, "error") if options.to_serve else say
 
     def work() -> None:
         config, job = parse_config(json.loads(options.config.read_text())), read_job(options.job)

@@ -3,6 +3,7 @@
     STATE/engine/                 the graph (acclimate.runtime.engine)
     STATE/engines/<key>/          engine.json and model.onnx or engine.plan
     STATE/engines/timing-*.cache  what TensorRT measured, for the next build
+    STATE/engines/*<key>*         what a library compiled on the device, for the next start
 
 An entry exists whole or not at all, and is never changed but for a parity measured later.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -25,6 +27,7 @@ from acclimate.errors import EngineLoadError
 from acclimate.runtime.durable import commit_folder, fresh_folder, sha256, write_atomic
 
 ONNX, PLAN, RECORD = "model.onnx", "engine.plan", "engine.json"
+_DIGEST = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)
@@ -184,18 +187,25 @@ def write(graph_folder: Path, key: Key, build: Callable[[Path], dict[str, Any]])
         return final
 
 
-def set_parity(folder: Path, parity: dict[str, float]) -> None:
-    """Write down what was measured on the device."""
+def set_parity(folder: Path, parity: dict[str, float] | None) -> None:
+    """Write down what was measured on the device; None: it must not serve."""
     record = {**read(folder).record, "parity": parity}
     write_atomic(folder / RECORD, _json(record))
 
 
-def prune(graph_folder: Path, keep: Collection[Path]) -> list[Path]:
-    """Remove every entry, torn or whole, but those; returns what was removed."""
+def prune(graph_folder: Path, keep: Collection[str]) -> list[Path]:
+    """Remove all that is of other engines than those digests; returns what was removed.
+
+    Also what builds that died left, and what libraries keep beside an engine under its digest.
+    """
     with _alone(cache_of(graph_folder)) as root:
-        gone = [path for path in sorted(root.iterdir()) if path.is_dir() and path not in keep]
+        found = {path: _DIGEST.search(path.name) for path in sorted(root.iterdir())}
+        gone = [
+            path for path, of in found.items()
+            if of and (of[0] not in keep or path.suffix == ".tmp")
+        ]  # fmt: skip
         for path in gone:
-            shutil.rmtree(path)
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     return gone
 
 

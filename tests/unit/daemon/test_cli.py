@@ -27,8 +27,9 @@ from tests.unit.daemon.test_registry import adopted, bundle
 COMMANDS = [
     ["run"], ["status"], ["adapters"], ["adapters", "list"], ["adapters", "show"],
     ["adapters", "rollback"], ["adapters", "quarantine"], ["segment"], ["evaluate"],
-    ["vocab"], ["vocab", "set"], ["vocab", "show"],
-    ["check-config"], ["weights"], ["weights", "list"], ["weights", "pull"],
+    ["vocab"], ["vocab", "set"], ["vocab", "show"], ["check-config"], ["export"],
+    ["engines"], ["engines", "list"], ["engines", "verify"], ["engines", "prune"],
+    ["weights"], ["weights", "list"], ["weights", "pull"],
     ["weights", "inspect"], ["weights", "export"],
 ]  # fmt: skip
 Said = pytest.CaptureFixture[str]

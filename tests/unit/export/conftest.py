@@ -17,8 +17,11 @@ from torch import Tensor
 from acclimate.export.onnx import export_engine
 from acclimate.model.catseg import CATSeg
 from acclimate.model.checkpoint import to_official
+from acclimate.model.config import VITB_384
 from acclimate.model.load import BaseModel, load_base
 from acclimate.model.pretrain import TEMPLATE, default_config, known_tokens
+from acclimate.model.templates import SINGLE
+from acclimate.world import Drive
 
 BLOCKS, CLASSES, SIZE = 2, 5, (32, 64)
 
@@ -65,3 +68,21 @@ def exported(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Ex
     base, folder = load_base(tiny_weights), tmp_path_factory.mktemp("engine")
     info = export_engine(base, folder, SIZE, *words(6), BLOCKS, [noise(0), noise(1)])
     return Exported(folder, base, info)
+
+
+@pytest.fixture(scope="session")
+def vitb(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The official ViT-B/16 at 384 with random weights, 19 strings; don't write to it.
+
+    Its head is so strong that the classes of a pixel differ by as much as a trained one's.
+    """
+    torch.manual_seed(0)
+    network = CATSeg(VITB_384).eval().requires_grad_(False)
+    network.aggregator.head.weight.mul_(64)
+    text = F.normalize(torch.randn(19, 1, VITB_384.embed_dim), dim=-1)
+    base, folder = BaseModel(network, SINGLE, None, "random"), tmp_path_factory.mktemp("vitb")
+    probe = Drive(0, VITB_384.image_size).frame(30)[0]
+    info = export_engine(
+        base, folder / "engine", VITB_384.image_size, text, torch.eye(19), 4, [probe]
+    )
+    return Exported(folder / "engine", base, info)

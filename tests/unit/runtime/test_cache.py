@@ -205,12 +205,21 @@ def test_parity_is_added_later_and_nothing_else_changes(graph: Path) -> None:
 def test_prune_keeps_what_it_is_told_and_takes_the_torn(graph: Path) -> None:
     kept = cache.write(graph, KEY, Builds())
     gone = cache.write(graph, replace(KEY, capacity=8), Builds())
-    torn = kept.with_name("0123.tmp")
+    torn, mine, other = (
+        kept.with_name(name)
+        for name in (f"{KEY.digest}.tmp", f"compiled-{KEY.digest}.cache", f"x-{gone.name}_0.engine")
+    )
     torn.mkdir()
+    mine.write_bytes(b"kernels")
+    other.write_bytes(b"plan")
     timing = cache.timing_cache(graph, KEY.library)
     timing.write_bytes(b"measured")
     assert timing.name == "timing-TensorRT.cache"
-    assert cache.prune(graph, [kept]) == sorted([gone, torn])
+    assert cache.prune(graph, {KEY.digest}) == sorted([gone, torn, other])
     assert [one.folder for one in cache.entries(graph)] == [kept]
-    assert timing.read_bytes() == b"measured"
-    assert cache.prune(graph, [kept]) == []
+    assert (timing.read_bytes(), mine.read_bytes()) == (b"measured", b"kernels")
+    assert cache.prune(graph, {KEY.digest}) == []
+
+
+def test_a_cache_that_never_was_is_pruned(graph: Path) -> None:
+    assert cache.prune(graph, ()) == []
