@@ -182,9 +182,10 @@ def _judge(
     )
     labelled = None
     if folder := task.config.gate.labelled_dir:
+        how = task.config.serving.fit
         labelled = (
-            labelled_miou(engine, accepted, Path(folder)),
-            labelled_miou(engine, candidate, Path(folder)),
+            labelled_miou(engine, accepted, Path(folder), how),
+            labelled_miou(engine, candidate, Path(folder), how),
         )
     return judge(served, before, after, against, task.config.gate, candidate.classes, labelled)
 

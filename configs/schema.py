@@ -45,6 +45,7 @@ class ServingConfig:
 
     `size` (H, W) of a frame in pixels, `batch` frames at a time, `capacity` the most strings that
     an engine built for a GPU takes; `sliding`: windows and an overview of each frame, slower.
+    `fit`: how a picture of another size comes into the frame, stretched or with its own aspect.
     """
 
     size: tuple[int, int] = (160, 224)
@@ -54,6 +55,7 @@ class ServingConfig:
     capacity: int = 256
     batch: int = 1
     sliding: bool = False
+    fit: Literal["squash", "letterbox"] = "squash"
     overlay_video: bool = True
     label_png: bool = False
     latest_hz: float = 2.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import cv2
 import numpy as np
@@ -14,6 +14,7 @@ from acclimate.errors import EngineError, SourceError
 from acclimate.runtime.bundle import Bundle
 from acclimate.runtime.datasets import find_pairs
 from acclimate.runtime.engine import Engine
+from acclimate.runtime.fit import How, cut, fit, nearest
 
 Indices = NDArray[np.uint8] | NDArray[np.uint16]
 Pairs = Iterable[tuple[NDArray[np.uint8], Indices]]
@@ -46,21 +47,25 @@ def mean_iou(table: NDArray[np.float64]) -> float:
     return float(np.nanmean(class_iou(table))) if table.sum() else float("nan")
 
 
-def evaluate(engine: Engine, bundle: Bundle, pairs: Pairs) -> NDArray[np.float64]:
+def evaluate(
+    engine: Engine, bundle: Bundle, pairs: Pairs, how: How = "squash"
+) -> NDArray[np.float64]:
     """Frames (H,W,3) and label maps (h,w) in class indices -> confusion table (T,T).
 
     Prediction and truth are compared at the labels' own size.
     """
     table = np.zeros((bundle.classes, bundle.classes))
     for frame, truth in pairs:
-        labels = engine.infer(fit(frame, engine.info.size), bundle).labels
+        labels = engine.infer(fit(frame, engine.info.size, how), bundle).labels
+        labels = cut(labels, frame.shape[:2], how)
         table += confusion(truth, nearest(labels, truth.shape), bundle.classes)
     return table
 
 
-def labelled_miou(engine: Engine, bundle: Bundle, folder: Path) -> float:
+def labelled_miou(engine: Engine, bundle: Bundle, folder: Path, how: How = "squash") -> float:
     """mIoU in percent on `folder`/images and `folder`/labels."""
-    return mean_iou(evaluate(engine, bundle, labelled(folder / "images", folder / "labels")))
+    pairs = labelled(folder / "images", folder / "labels")
+    return mean_iou(evaluate(engine, bundle, pairs, how))
 
 
 def labelled(images: Path, labels: Path) -> Pairs:
@@ -102,20 +107,3 @@ def _imread(path: Path, how: int) -> cv2.typing.MatLike:
     if image is None:
         raise SourceError(f"{path} is not a readable image")
     return image
-
-
-def fit(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Squash a frame to (H, W); the same array when it fits already."""
-    if frame.shape[:2] == size:
-        return frame
-    smaller = frame.shape[0] > size[0]
-    how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    return cast("NDArray[np.uint8]", cv2.resize(frame, size[::-1], interpolation=how))
-
-
-def nearest(values: NDArray[Any], size: tuple[int, ...]) -> NDArray[Any]:
-    """Nearest-neighbour resize of a map to (H, W)."""
-    if values.shape == size:
-        return values
-    out = cv2.resize(values, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
-    return cast("NDArray[Any]", out)

@@ -33,7 +33,7 @@ from acclimate.runtime.buffer import FrameBuffer
 from acclimate.runtime.bundle import load_bundle
 from acclimate.runtime.engine import Engine
 from acclimate.runtime.engines import open_engine
-from acclimate.runtime.evaluate import fit
+from acclimate.runtime.fit import cut, fit, is_picture
 from acclimate.runtime.job import place_of
 from acclimate.runtime.ledger import Ledger
 from acclimate.runtime.sinks import Sinks
@@ -74,12 +74,14 @@ class Runtime:
         policy = config.source.policy
         newest = self.source.live if policy == "auto" else policy == "newest"
         self.box = FrameBox(self.ledger, newest)
+        self.fit = serving.fit
         self.sinks = Sinks(serving, words, state, out, self.source.fps)
         self.tap = Tap(FrameBuffer(state / "buffer", config.buffer))
         self.stats = Stats()
         self._infer_ms: deque[float] = deque(maxlen=50)
         self._swap: dict[str, Any] | None = None
         self._failures = 0
+        self._odd: set[str] = set()  # what came in place of pictures
 
     def run(self, deadline: float) -> None:
         """Serve until the source ends, someone stops it or the clock passes `deadline`."""
@@ -112,7 +114,10 @@ class Runtime:
 
     def _serve(self, frame: Captured) -> None:
         """One frame. Whatever goes wrong costs this frame only."""
-        image = fit(frame.image, self.engine.info.size)
+        if not is_picture(frame.image):
+            self._refuse_frame(frame)
+            return
+        image = fit(frame.image, self.engine.info.size, self.fit)  # the tap owns it afterwards
         started = time.monotonic()
         try:
             result = self.engine.infer(image, self.bundle)
@@ -129,8 +134,17 @@ class Runtime:
         self.ledger.serve()
         self._after_swap(1000 * (now - started))
         self.stats.add(result, 1000 * (now - frame.captured_at), frame.time)
-        self.sinks.write(frame, result.labels, self.bundle.id)
+        labels = cut(result.labels, frame.image.shape[:2], self.fit)
+        self.sinks.write(frame, labels, self.bundle.id)
         self.tap.offer(image, result)
+
+    def _refuse_frame(self, frame: Captured) -> None:
+        """Counted, and told once of each kind."""
+        self.ledger.drop("no_picture")
+        kind = f"{frame.image.dtype}{frame.image.shape}"
+        if kind not in self._odd:
+            self._odd.add(kind)
+            self.say({"event": "error", "message": f"frame {frame.frame_id} is no picture: {kind}"})
 
     def _obey(self) -> None:
         while not self.commands.empty():

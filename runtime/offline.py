@@ -34,7 +34,7 @@ def open_served(
     """The engine as it serves: whole frame, softmax over all strings, summed per class."""
     how = config.serving
     engine = open_engine(place.engine, how.threads, how.engine, how.precision, how.capacity)
-    return served(engine, load_bundle(place.bundle, engine.info, words.digest))
+    return served(engine, load_bundle(place.bundle, engine.info, words.digest), how.fit)
 
 
 def run(options: argparse.Namespace, open_: Open) -> None:

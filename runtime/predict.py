@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from acclimate.runtime.bundle import Bundle
 from acclimate.runtime.engine import Engine
-from acclimate.runtime.evaluate import fit, nearest
+from acclimate.runtime.fit import How, cut, fit, nearest
 
 Image = NDArray[np.uint8]
 
@@ -27,11 +27,12 @@ class Seen:
 Predict = Callable[[Image, tuple[int, int]], Seen]
 
 
-def served(engine: Engine, bundle: Bundle) -> Predict:
+def served(engine: Engine, bundle: Bundle, how: How = "squash") -> Predict:
     """RGB (h,w,3) and a size (H,W) -> what the engine serves, brought to that size (nearest)."""
 
     def predict(image: Image, size: tuple[int, int]) -> Seen:
-        labels, probability = engine.infer_map(fit(image, engine.info.size), bundle)
+        maps = engine.infer_map(fit(image, engine.info.size, how), bundle)
+        labels, probability = (cut(one, image.shape[:2], how) for one in maps)
         return Seen(nearest(labels, size), nearest(probability, size))
 
     return predict

@@ -16,7 +16,7 @@ from acclimate.configs.schema import ServingConfig
 from acclimate.configs.vocabulary import Vocabulary
 from acclimate.errors import SourceError
 from acclimate.runtime.durable import write_atomic
-from acclimate.runtime.evaluate import fit
+from acclimate.runtime.fit import fit
 from acclimate.runtime.source import Captured
 
 Image = NDArray[np.uint8]
@@ -37,17 +37,18 @@ class OverlayFilm:
     def __init__(self, path: Path, palette: Image, fps: float) -> None:
         self._path, self.palette, self._fps = path, palette, fps
         self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
 
     def __call__(self, frame: Captured, labels: Image, adapter: str) -> None:
         """Append one frame; raises SourceError where no film can be written."""
         picture = self._picture(frame, labels, adapter)
         if self._writer is None:
             code = cv2.VideoWriter.fourcc(*"mp4v")
-            size = (picture.shape[1], picture.shape[0])
-            self._writer = cv2.VideoWriter(str(self._path), code, self._fps, size)
+            self._size = (picture.shape[0], picture.shape[1])
+            self._writer = cv2.VideoWriter(str(self._path), code, self._fps, self._size[::-1])
             if not self._writer.isOpened():
                 raise SourceError(f"cannot write the film {self._path}: is the disk full?")
-        self._writer.write(picture[:, :, ::-1])
+        self._writer.write(fit(picture, self._size)[:, :, ::-1])  # a film has one size
 
     def close(self) -> None:
         """Finish the file."""

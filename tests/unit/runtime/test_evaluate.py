@@ -20,11 +20,9 @@ from acclimate.runtime.evaluate import (
     class_iou,
     confusion,
     evaluate,
-    fit,
     labelled,
     labelled_miou,
     mean_iou,
-    nearest,
     read_image,
     read_labels,
 )
@@ -186,16 +184,3 @@ def test_a_picture_that_claims_to_be_huge_is_named(tmp_path: Path) -> None:
     (tmp_path / "huge.jpg").write_bytes(content)
     with pytest.raises(SourceError, match=r"huge\.jpg"):
         read_image(tmp_path / "huge.jpg")
-
-
-def test_a_frame_that_fits_is_left_alone() -> None:
-    frame = left_red()
-    assert fit(frame, (4, 6)) is frame
-    assert fit(frame, (2, 3)).shape == (2, 3, 3)
-    assert fit(frame, (9, 7)).shape == (9, 7, 3)
-
-
-def test_labels_are_resized_to_their_nearest() -> None:
-    labels = np.array([[0, 9], [4, 2]], np.uint8)
-    assert nearest(labels, (2, 2)) is labels
-    np.testing.assert_array_equal(nearest(labels, (4, 6)), labels.repeat(2, 0).repeat(3, 1))

@@ -1,4 +1,4 @@
-"""The check beside the serving engine: which words a bundle may bring."""
+"""The check beside the serving engine: which words a bundle may bring, what it may see otherwise."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from acclimate.configs.vocabulary import Vocabulary, load_vocabulary, parse_classes
-from acclimate.runtime.bundle import load_bundle, write_bundle
+from acclimate.errors import SwapRefused
+from acclimate.runtime.bundle import Bundle, load_bundle, write_bundle
 from acclimate.runtime.engine import Engine
 from acclimate.runtime.engines import open_engine
-from acclimate.runtime.swap import Ready, Refused, Swapper
+from acclimate.runtime.swap import Ready, Refused, Swapper, probe_check
 from tests.conftest import wait_until
 
 WORLD, TWO = load_vocabulary("world"), parse_classes("road,sky")
@@ -76,3 +77,30 @@ def test_any_others_are_refused(engine: Engine, other: Path, vocabulary: str | N
     assert isinstance(refused, Refused)
     named = "no/such/file.yaml" if vocabulary == "no/such/file.yaml" else "another vocabulary"
     assert named in refused.reason
+
+
+def made_otherwise(prepared: Path, engine: Engine, share: float) -> Bundle:
+    """The base, of whose probe pixels its maker saw a share as another class."""
+    base = load_bundle(prepared / "adapters" / "base", engine.info)
+    labels = base.probe_labels.copy()
+    flat = labels.reshape(-1)[: round(share * labels.size)]
+    flat[:] = (flat + 1) % base.classes
+    return replace(base, probe_labels=labels)
+
+
+@pytest.mark.parametrize(
+    ("precision", "share", "fits"),
+    [
+        ("fp32", 0.0005, True), ("fp32", 0.01, False), ("fp16", 0.01, True), ("fp16", 0.03, False),
+        ("bf16", 0.01, True), ("int8", 0.03, False),
+    ],
+)  # fmt: skip
+def test_each_precision_has_its_room(
+    prepared: Path, engine: Engine, precision: str, share: float, fits: bool
+) -> None:
+    engine.precision, bundle = precision, made_otherwise(prepared, engine, share)
+    if fits:
+        probe_check(engine, bundle)
+        return
+    with pytest.raises(SwapRefused, match=r"labels agree on 9[79]\.\d\d% .* are needed"):
+        probe_check(engine, bundle)

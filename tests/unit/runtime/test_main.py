@@ -1,0 +1,81 @@
+"""One camera whose frames change: every one of them is served or counted, and serving goes on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from acclimate.configs.schema import Config
+from acclimate.runtime import main
+from acclimate.runtime.fit import How
+from acclimate.runtime.ledger import Ledger
+from acclimate.runtime.main import Runtime
+from acclimate.runtime.source import Captured
+from acclimate.world import Drive
+
+
+class Camera:
+    """A source of given frames."""
+
+    live, state, fps = False, "live", 10.0
+
+    def __init__(self, frames: list[NDArray[Any]]) -> None:
+        self._frames = frames
+
+    def frames(self, ledger: Ledger, stop: threading.Event) -> Iterator[Captured]:
+        for number, frame in enumerate(self._frames):
+            ledger.capture()
+            yield Captured(number, time.monotonic(), number / self.fps, frame)
+        self.state = "ended"
+
+
+def serve(
+    state: Path, out: Path, frames: list[NDArray[Any]], monkeypatch: pytest.MonkeyPatch, how: How
+) -> list[dict[str, Any]]:
+    """What the runtime says while it serves them."""
+    monkeypatch.setattr(main, "open_source", lambda config, size: Camera(frames))
+    said: list[dict[str, Any]] = []
+    serving = replace(Config().serving, threads=1, fit=how, label_png=True)
+    Runtime(replace(Config(), serving=serving), state, out, "base", said.append).run(
+        time.monotonic() + 60
+    )
+    return said
+
+
+@pytest.mark.parametrize("how", ["squash", "letterbox"])
+def test_frames_of_any_size_are_served_and_what_is_no_picture_is_counted(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: How
+) -> None:
+    good, wide = Drive(1).frame(3)[0], Drive(1, (160, 480)).frame(3)[0]
+    grey, alpha = good[..., 0], np.dstack([good, good[..., :1]])
+    frames = [good, grey, wide, alpha, good.astype(np.float32), np.zeros((1, 1, 3), np.uint8), good]
+    out = tmp_path / "out"
+    said = serve(state, out, frames, monkeypatch, how)
+    ready, done = said[0], said[-1]
+    assert (ready["engine"], ready["precision"]) == ("onnxruntime-cpu", "fp32")
+    assert "CUDA" in ready["reason"] or ready["reason"]
+    assert done["ledger"] == {
+        "captured": 7,
+        "served": 4,
+        "dropped": {"no_picture": 3},
+        "balanced": True,
+    }
+    told = [event["message"] for event in said if event["event"] == "error"]
+    assert told == [
+        "frame 1 is no picture: uint8(160, 224)",
+        "frame 3 is no picture: uint8(160, 224, 4)",
+        "frame 4 is no picture: float32(160, 224, 3)",
+    ]
+    shape = cv2.imread(str(out / "labels" / "000002.png"), cv2.IMREAD_UNCHANGED).shape
+    assert shape == {"squash": (160, 224), "letterbox": (75, 224)}[how]
+    film = cv2.VideoCapture(str(out / "overlay.mp4"))
+    assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 4, "a film keeps its size whatever comes"
