@@ -31,14 +31,18 @@ class Tensor:
 
 
 class Plan:
-    """One engine for any number of contexts, in `tensorrt` or `tensorrt_rtx` (`module`)."""
+    """One engine for any number of contexts, in `tensorrt` or `tensorrt_rtx` (`module`).
+
+    `engine` and `logger` are the library's own; `tensors` and `outputs` what it takes and gives.
+    """
 
     def __init__(self, name: str, module: Any, path: Path, info: EngineInfo) -> None:
         """Load; raises EngineLoadError naming the file, what the library says and the remedy."""
         self.name, self.capturable, self._module, self._path = name, True, module, path
         self._heard: list[str] = []
-        self._runtime = module.Runtime(_logger(module, self._heard))
-        self._engine = self._deserialised()
+        self.logger = _logger(module, self._heard)
+        self._runtime = module.Runtime(self.logger)
+        self.engine = self._deserialised()
         self.tensors = self._table(info)
         self.outputs = {name: self.tensors[name] for name in OUTPUTS}
         self._strategy = module.ExecutionContextAllocationStrategy.USER_MANAGED
@@ -49,7 +53,7 @@ class Plan:
     def context(self) -> Any:
         """A context without memory for activations of its own."""
         how = self._strategy if self._config is None else self._config
-        context = self._engine.create_execution_context(how)
+        context = self.engine.create_execution_context(how)
         return self.ok(context, "making an execution context")
 
     def ok(self, value: Any, doing: str) -> Any:
@@ -86,7 +90,7 @@ class Plan:
 
     def _table(self, info: EngineInfo) -> dict[str, Tensor]:
         """Every tensor, as the graph has it; raises EngineLoadError."""
-        names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
+        names = [self.engine.get_tensor_name(i) for i in range(self.engine.num_io_tensors)]
         if odd := {"frame", *info.inputs, *OUTPUTS} ^ set(names):
             raise self._alien(f"differ in {', '.join(sorted(odd))}")
         classes = self._most("string_to_class")[1]
@@ -109,23 +113,23 @@ class Plan:
         )
 
     def _tensor(self, name: str, classes: int) -> Tensor:
-        kind = np.dtype(self._module.nptype(self._engine.get_tensor_dtype(name)))
+        kind = np.dtype(self._module.nptype(self.engine.get_tensor_dtype(name)))
         if name not in OUTPUTS:
             return Tensor(self._most(name), kind)
-        shape = tuple(self._engine.get_tensor_shape(name))
+        shape = tuple(self.engine.get_tensor_shape(name))
         return Tensor(tuple(classes if n < 0 else n for n in shape), kind)
 
     def _most(self, name: str) -> tuple[int, ...]:
-        shape = tuple(self._engine.get_tensor_shape(name))
+        shape = tuple(self.engine.get_tensor_shape(name))
         if min(shape) >= 0:
             return shape
-        return tuple(self._engine.get_tensor_profile_shape(name, 0)[2])
+        return tuple(self.engine.get_tensor_profile_shape(name, 0)[2])
 
     def _configured(self) -> tuple[Any, Any]:
         """TensorRT for RTX compiles on the device: at once, and kept for the next start."""
         if not hasattr(self._module, "IRuntimeCache"):
             return None, None
-        config = self._engine.create_runtime_config()
+        config = self.engine.create_runtime_config()
         config.set_execution_context_allocation_strategy(self._strategy)
         eager = self._module.DynamicShapesKernelSpecializationStrategy.EAGER
         config.dynamic_shapes_kernel_specialization_strategy = eager

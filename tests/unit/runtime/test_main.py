@@ -57,16 +57,25 @@ def test_frames_of_any_size_are_served_and_what_is_no_picture_is_counted(
 ) -> None:
     good, wide = Drive(1).frame(3)[0], Drive(1, (160, 480)).frame(3)[0]
     grey, alpha = good[..., 0], np.dstack([good, good[..., :1]])
-    frames = [good, grey, wide, alpha, good.astype(np.float32), np.zeros((1, 1, 3), np.uint8), good]
+    frames = [
+        good,
+        grey,
+        wide,
+        alpha,
+        good.astype(np.float32),
+        np.zeros((1, 1, 3), np.uint8),
+        good,
+        grey,
+    ]
     out = tmp_path / "out"
     said = serve(state, out, frames, monkeypatch, how)
     ready, done = said[0], said[-1]
     assert (ready["engine"], ready["precision"]) == ("onnxruntime-cpu", "fp32")
-    assert "CUDA" in ready["reason"] or ready["reason"]
+    assert ready["reason"]
     assert done["ledger"] == {
-        "captured": 7,
+        "captured": 8,
         "served": 4,
-        "dropped": {"no_picture": 3},
+        "dropped": {"no_picture": 4},
         "balanced": True,
     }
     told = [event["message"] for event in said if event["event"] == "error"]
