@@ -52,10 +52,11 @@ class AdaptConfig:
     Crop. Squares of `crop` px (P 512, R 384, at most the frame's shorter side; 0 = whole frames)
     after a factor drawn from `crop_scale` (R 0.5 to 2); placed without labels, unlike R.
     Stream (ours). `colour`: how far the stream's colours are moved towards daylight's, 0 = not;
-    `hood`: polygons of (x, y) in 0..1 that nothing is learned from, `hood_auto` adds what never
-    moves at the lower edge; `adapter_decay`: share by which B shrinks before a round, 1 = every
-    round from the base. A round ends as diverged where one class fills more than `max_class_share`
-    or the entropy of the student's labels falls below `min_entropy` of its start.
+    `hood`: polygons of (x, y) in 0..1 of the engine's frame that nothing is learned from;
+    `hood_auto` adds what never moves at the lower edge; `adapter_decay`: share by which B shrinks
+    before a round, 1 = every round from the base. A round ends as diverged where one class fills
+    more than `max_class_share` or the entropy of the student's labels falls below `min_entropy`
+    of its start.
     Not offered: R's moving BatchNorm statistics and dropout while training; ours stay frozen.
     """
 

@@ -1,4 +1,4 @@
-"""The check beside the serving engine: which words a bundle may bring, what it may see otherwise."""
+"""The check beside the serving engine: which words a bundle may bring, and what it may see."""
 
 from __future__ import annotations
 
