@@ -15,8 +15,10 @@ from onnx import ModelProto, TensorProto, helper, parser
 from acclimate.errors import ExportError
 from acclimate.export.parity import TOLERANCES, check, measure, reference_of
 from acclimate.export.precision import HALF, PRODUCTS, convert, half
-from acclimate.runtime.engine import Engine, EngineInfo
-from acclimate.runtime.onnxruntime_backend import OnnxRuntime
+from acclimate.runtime.cache import Entry
+from acclimate.runtime.choice import CPU, Choice, key_for
+from acclimate.runtime.engine import EngineInfo
+from acclimate.runtime.engines import open_entry
 
 PRECISE = {
     "Clip", "Div", "Einsum", "Elu", "InstanceNormalization", "LayerNormalization", "Log",
@@ -26,8 +28,9 @@ PRECISE = {
 
 def parity(graph: Path, path: Path) -> dict[str, float]:
     """A file on the processor against what torch saw."""
-    backend = OnnxRuntime("onnxruntime-cpu", path, 1, ["CPUExecutionProvider"])
-    return measure(Engine(EngineInfo.load(graph), backend), reference_of(graph))
+    key = key_for(EngineInfo.load(graph), Choice(CPU, "any", ""), 64)
+    entry = Entry(path.parent, key, {path.name: ""}, None, {})
+    return measure(open_entry(graph, entry, 1), reference_of(graph))
 
 
 def kinds(model: ModelProto) -> dict[str, int]:
