@@ -21,7 +21,15 @@ from safetensors import SafetensorError, safe_open
 
 from acclimate.configs.schema import EngineName, Precision, ServingConfig
 from acclimate.errors import EngineError, EngineLoadError, ExportError
-from acclimate.export.parity import CLEAR, TOLERANCES, check, measure, reference_of, summary
+from acclimate.export.parity import (
+    CLEAR,
+    REFERENCE,
+    TOLERANCES,
+    check,
+    measure,
+    reference_of,
+    summary,
+)  # fmt: skip
 from acclimate.export.plan import WORKSPACE, Profile, write_plan
 from acclimate.export.precision import convert
 from acclimate.export.process import exit_code, say
@@ -115,12 +123,17 @@ def _possible(engine: str, precision: str, found: Found) -> list[Choice]:
 
 
 def _check_capacity(state: Path, choice: Choice, capacity: int) -> None:
-    """Raise ExportError where an engine would be too small for the words that are to be served."""
-    strings = strings_of(state)
-    if strings > capacity and choice.engine in (*MODULES, "onnxruntime-tensorrt"):
-        raise ExportError(
-            f"the vocabulary has {strings} strings, serving.capacity is {capacity}; raise it"
-        )
+    """Raise ExportError where an engine would be too small for its words or for its reference."""
+    if choice.engine not in (*MODULES, "onnxruntime-tensorrt"):
+        return
+    for what, path in (
+        ("vocabulary", state / "adapters" / "base" / INPUTS),
+        ("graph's reference", state / "engine" / REFERENCE),
+    ):
+        if (strings := strings_in(path)) > capacity:
+            raise ExportError(
+                f"the {what} has {strings} strings, serving.capacity is {capacity}; raise it"
+            )
 
 
 def _check_possible(key: Key, found: Found) -> None:
@@ -184,10 +197,10 @@ class _Work:
         return measured(self.graph, Entry(folder, self.key, files, None, {}))
 
 
-def strings_of(state: Path) -> int:
-    """How many strings the base bundle brings; 0 where there is none."""
+def strings_in(path: Path) -> int:
+    """How many strings the inputs in a file have; 0 where there are none."""
     try:
-        with safe_open(state / "adapters" / "base" / INPUTS, "np") as file:
+        with safe_open(path, "np") as file:
             return int(file.get_slice("text").get_shape()[0])
     except (OSError, SafetensorError):
         return 0

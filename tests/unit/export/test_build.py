@@ -14,7 +14,7 @@ import pytest
 from acclimate.configs.schema import ServingConfig
 from acclimate.errors import EngineLoadError, ExportError, ParityError
 from acclimate.export import build as module
-from acclimate.export.build import build_wanted, main, strings_of
+from acclimate.export.build import build_wanted, main
 from acclimate.export.parity import TOLERANCES
 from acclimate.runtime import cache
 from acclimate.runtime.choice import key_for
@@ -148,13 +148,15 @@ def test_auto_goes_on_to_what_can_be_built(
     assert folders(state) == []
 
 
-def test_a_capacity_below_the_vocabulary_is_told(
-    state: Path,
-) -> None:
-    assert strings_of(state) == 16
-    with pytest.raises(ExportError, match=r"16 strings, serving.capacity is 15; raise it"):
-        build_wanted(state, ServingConfig(engine="tensorrt-rtx", capacity=15))
-    assert strings_of(state / "nothing") == 0
+def test_a_capacity_below_what_it_must_take_is_told(state: Path) -> None:
+    small = ServingConfig(engine="tensorrt-rtx", capacity=15)
+    with pytest.raises(
+        ExportError, match=r"the vocabulary has 16 strings, serving\.capacity is 15"
+    ):
+        build_wanted(state, small)
+    (state / "adapters" / "base" / "inputs.safetensors").unlink()
+    with pytest.raises(ExportError, match="the graph's reference has 16 strings"):
+        build_wanted(state, small)
 
 
 def test_an_altered_graph_is_not_built_from(state: Path) -> None:
