@@ -6,6 +6,7 @@ Source: KU-CVLAB/CAT-Seg @6d3a188, cat_seg/modeling/transformer/model.py, behavi
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -38,9 +39,24 @@ class Up(nn.Module):
         self.conv = DoubleConv(in_dim, out_dim)
 
     def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
-        """x (B*T, C, H, W), guidance (B, G, 2H, 2W) -> (B*T, C', 2H, 2W)."""
-        x = self.up(x)
-        b, planes = guidance.shape[0], x.shape[0]
-        guidance = guidance[:, None].expand(-1, planes // b, -1, -1, -1).flatten(0, 1)
-        y: Tensor = self.conv(torch.cat([x, guidance], 1))
+        """x (B*T, C, H, W), guidance (B, G, 2H, 2W) -> (B*T, C', 2H, 2W).
+
+        No class but its own plane: what the first convolution makes of the guidance and of the
+        bias of `up` is computed once per image, and the rest of it together with `up` (exact).
+        """
+        first, rest = self.conv.double_conv[0], self.conv.double_conv[1:]
+        assert isinstance(first, nn.Conv2d) and self.up.bias is not None
+        bias = self.up.bias[:, None, None].expand(len(guidance), -1, *guidance.shape[2:])
+        shared = first(torch.cat([bias, guidance], 1))
+        own = upsample_and_convolve(x, self.up.weight, first.weight[:, : bias.shape[1]])
+        y: Tensor = rest((own.unflatten(0, (len(guidance), -1)) + shared[:, None]).flatten(0, 1))
         return y
+
+
+def upsample_and_convolve(x: Tensor, up: Tensor, weight: Tensor) -> Tensor:
+    """x (N, C, H, W) through a transposed convolution, then a 3x3 one, as a single transposed one.
+
+    `up` (C, M, k, k) has stride k, `weight` (C', M, 3, 3) padding 1; neither bias is added.
+    """
+    kernel = F.conv2d(up, weight, padding=2)
+    return F.conv_transpose2d(x, kernel, stride=up.shape[-1], padding=1)

@@ -106,10 +106,12 @@ def class_scores(
 def class_probabilities(logits: Tensor, string_to_class: Tensor, size: Size) -> Tensor:
     """logits (B,S,h,w) -> (B,T,*size): upsample, softmax over strings, sum per class (Eq. 7).
 
-    All classes at once, differentiable and exportable.
+    All classes at once, differentiable and exportable. The sum comes before the division: a matrix
+    product and whole planes, where a softmax across planes is slow on a processor.
     """
-    full = F.interpolate(logits, size, mode="bilinear", align_corners=False).softmax(1)
-    return torch.einsum("bshw,st->bthw", full, string_to_class)
+    full = F.interpolate(logits, size, mode="bilinear", align_corners=False).flatten(2)
+    likely = (full - full.amax(1, keepdim=True)).exp()
+    return (string_to_class.T @ likely / likely.sum(1, keepdim=True)).unflatten(-1, size)
 
 
 def sliding_views(network: CATSeg, image: Tensor) -> Tensor:
