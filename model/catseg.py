@@ -97,7 +97,7 @@ class Aggregator(nn.Module):
     def _decode(self, x: Tensor, near: Tensor, fine: Tensor) -> Tensor:
         """x (B,T,hidden,h,w), projected guidance (B,.,2h,2w), (B,.,4h,4w) -> logits (B,T,4h,4w)."""
         planes = self.decoder1(x.flatten(0, 1), near)
-        logits = self.head(self.decoder2(planes, fine))
+        logits = _one_plane(self.head, self.decoder2(planes, fine))
         return logits.squeeze(1).unflatten(0, (len(x), -1))
 
 
@@ -168,6 +168,14 @@ def cost_volume(image: Tensor, text: Tensor) -> Tensor:
     image = F.normalize(image, dim=1)
     text = F.normalize(text, dim=-1)
     return torch.einsum("bchw,btpc->bpthw", image, text)
+
+
+def _one_plane(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """A 3x3 convolution to one channel, written as the transposed one with the turned kernel.
+
+    The same sums; a convolution to so few channels is slow on a processor.
+    """
+    return F.conv_transpose2d(x, conv.weight.flip(2, 3).transpose(0, 1), conv.bias, padding=1)
 
 
 def _projection(in_dim: int, out_dim: int) -> nn.Sequential:
