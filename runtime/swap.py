@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from acclimate.runtime.engine import Engine
 # Share of the probe pixels. A bundle's maker may have looked at them in fp32 on the processor (the
 # base, other words), so that each precision needs the room that its parity check leaves it.
 PROBE_AGREEMENT = {"fp32": 0.999, "fp16": 0.98, "bf16": 0.98, "int8": 0.98}
+NICE = 10
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,9 @@ class Swapper:
 
     def _check(self, name: str, folder: Path, vocabulary: str | None) -> None:
         started = time.monotonic()
+        # Linux counts niceness by thread: where the processor is full, the serving thread goes on.
+        # Not the most polite there is: at times this thread holds what that one waits for.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         try:
             words = None if vocabulary is None else load_served(vocabulary)
             digest = self._vocabulary if words is None else words.digest

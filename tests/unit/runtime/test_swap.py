@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,3 +106,19 @@ def test_each_precision_has_its_room(
         return
     with pytest.raises(SwapRefused, match=r"labels agree on 9[79]\.\d\d% .* are needed"):
         probe_check(engine, bundle)
+
+
+def test_a_check_steps_back_for_the_serving_thread(
+    state: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def load(*given: object) -> Bundle:
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return load_bundle(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("acclimate.runtime.swap.load_bundle", load)
+    swapper, mine = Swapper(engine), os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    assert isinstance(outcome(swapper, state / "adapters" / "base", None), Ready)
+    assert seen == [10]
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == mine
