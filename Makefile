@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: setup demo test check train-default bench-default bench-model clean
+.PHONY: setup demo test check train-default bench-default bench-model bench-serve clean
 
 setup: .venv/.ready
 
@@ -28,10 +28,13 @@ train-default: setup
 	$(BIN)/python -m acclimate.model.pretrain
 
 bench-default: setup
-	$(BIN)/python -m benchmarks.default --out benchmarks/results
+	$(BIN)/python -m benchmarks.default
 
 bench-model: setup
-	$(BIN)/python -m benchmarks.model --out benchmarks/results
+	$(BIN)/python -m benchmarks.model
+
+bench-serve: setup
+	$(BIN)/python -m benchmarks.serve
 
 clean:
 	rm -rf .venv demo-out build

@@ -31,7 +31,7 @@ from acclimate.runtime.evaluate import class_iou
 from acclimate.world import Shift
 from benchmarks.demo import frozen_bundle, recoloured, spread
 from benchmarks.drive import Adapted, adapt_along
-from benchmarks.machine import machine
+from benchmarks.machine import machine, results_folder
 from benchmarks.plot import bars
 from benchmarks.scenes import (
     DEV,
@@ -153,7 +153,7 @@ def latency(config: Config, state: Path, frames: int = 200) -> dict[str, Any]:
 def main() -> None:
     """Everything, or with --dev the streams and scenes that settings are chosen on."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--out", type=Path, default=results_folder())
     parser.add_argument("--config", type=Path, help="settings; without: the defaults")
     parser.add_argument("--only", nargs="*", help="conditions: night, rain, dusk, fog, ...")
     parser.add_argument("--dev", action="store_true")

@@ -22,7 +22,8 @@ from torch import Tensor
 from acclimate.model.catseg import CATSeg
 from acclimate.model.checkpoint import to_official
 from acclimate.model.config import VITB_384
-from benchmarks.machine import machine
+from benchmarks.machine import machine, results_folder
+from benchmarks.memory import memory_mib
 from benchmarks.official import Official
 
 Forward = Callable[[Tensor, Tensor], Tensor]
@@ -76,15 +77,9 @@ def compare(classes: int, rounds: int, device: str, dtype: torch.dtype) -> dict[
 def peak(method: str, classes: int) -> float:
     """MiB that one forward adds to this process's peak."""
     way, given = forwards("cpu", torch.float32)[method], inputs(classes, "cpu", torch.float32)
-    before = high_water()
+    before = memory_mib("VmHWM")
     way(*given)
-    return high_water() - before
-
-
-def high_water() -> float:
-    """MiB this process held at most (not ru_maxrss: a child inherits its parent's)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+    return memory_mib("VmHWM") - before
 
 
 def peaks(classes: list[int]) -> list[dict[str, Any]]:
@@ -103,7 +98,7 @@ def peaks(classes: list[int]) -> list[dict[str, Any]]:
 def main() -> None:
     """Time and memory on the processor; with a CUDA device, time in three precisions there too."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--out", type=Path, default=results_folder())
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--peak", nargs=2, metavar=("METHOD", "CLASSES"), help="print MiB, leave")
