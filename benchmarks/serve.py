@@ -23,7 +23,7 @@ from benchmarks.swap import swaps
 
 QUICK = {"plan": [("vitb", 19, 7)], "swaps": 150}
 FULL = {
-    "plan": [("vitb", 19, 31), ("vitb", 150, 11), ("vitl", 19, 11), ("vitl", 150, 7)],
+    "plan": [("vitb", 19, 15), ("vitb", 150, 7), ("vitl", 19, 5), ("vitl", 150, 3)],
     "swaps": 1000,
 }
 

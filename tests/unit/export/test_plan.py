@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import tensorrt_rtx as trt
 
 from acclimate.errors import ExportError
 from acclimate.export import plan
@@ -24,6 +23,7 @@ from acclimate.runtime.engine import EngineInfo
 from acclimate.runtime.engines import open_engine
 from tests.unit.export.conftest import Exported
 
+trt: Any = pytest.importorskip("tensorrt_rtx")
 OUTPUT_SHAPES = {
     "labels": ((1, 384, 384), "uint8"), "confidence": ((1, 3), "float32"),
     "histogram": ((1, -1), "float32"), "embedding": ((1, 1536), "float32"),
