@@ -12,8 +12,10 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,11 @@ from numpy.typing import NDArray
 from peft import PeftModel
 
 from acclimate.adapt.batch import Frames
+from acclimate.adapt.gate.champions import Champion, champions, earlier
+from acclimate.adapt.gate.contest import SERVING, Contest
+from acclimate.adapt.gate.memory import kept, remembered, source_lesson
+from acclimate.adapt.gate.report import Reporter
+from acclimate.adapt.gate.trial import Court
 from acclimate.adapt.hood import valid_pixels
 from acclimate.adapt.lora import (
     adapter_for,
@@ -35,12 +42,12 @@ from acclimate.adapt.lora import (
 from acclimate.adapt.round import Round, read_round
 from acclimate.adapt.temperature import temperature_for
 from acclimate.adapt.train import Trained, train_round
-from acclimate.adapt.validate import Reference, Verdict, judge, reference
+from acclimate.adapt.validate import Verdict
 from acclimate.adapt.words import Words
 from acclimate.configs.adapt import AdaptConfig
-from acclimate.configs.vocabulary import load_served
+from acclimate.configs.vocabulary import Vocabulary, load_served
 from acclimate.errors import AcclimateError, NotEnoughData, SourceError
-from acclimate.model.colour import recolour_frame, towards_daylight
+from acclimate.model.colour import recolour_frame
 from acclimate.model.load import BaseModel, load_base
 from acclimate.model.projections import merged_projections
 from acclimate.runtime.buffer import Entry, FrameBuffer
@@ -48,16 +55,16 @@ from acclimate.runtime.bundle import ADAPTER, Arrays, Bundle, load_bundle, write
 from acclimate.runtime.durable import fresh_folder
 from acclimate.runtime.engine import Engine
 from acclimate.runtime.engines import open_engine
-from acclimate.runtime.evaluate import labelled_miou
+from acclimate.runtime.evaluate import evaluate, labelled
 
 Sample = tuple[Entry, NDArray[np.uint8]]
-HELDOUT, MIN_HELDOUT, PROBES = 12, 4, 4
+MIN_HELDOUT, PROBES = 4, 4
 NO_DATA = 75
 
 
 def run(task: Round) -> Verdict:
-    """The round, from the accepted bundle to a verdict and, if accepted, a candidate."""
-    settings = task.config.adapt
+    """The round, from the accepted bundle to a verdict and, if something is better, a candidate."""
+    started, settings = time.monotonic(), task.config.adapt
     torch.set_num_threads(settings.threads)
     how = task.config.serving
     engine = open_engine(task.engine_dir, settings.threads, how.engine, how.precision, how.capacity)
@@ -67,26 +74,65 @@ def run(task: Round) -> Verdict:
 
     base = load_base(task.config.model.weights)
     words = Words(base, vocabulary)
-    model = _accepted_model(base, task)
-    frames, unseen = [frame for _, frame in training], [frame for _, frame in heldout]
-    colour = _colours(task, accepted, base, frames)
+    frames = [frame for _, frame in training]
+    rivals, court = hold(task, engine, base, vocabulary, accepted, training, heldout)
+    colour = _colours(task, accepted, court)
     seen = [recolour_frame(frame, colour) for frame in frames]
-    valid = valid_pixels(settings, seen)[0].numpy()
     words.temperature = _temperature(base, words, seen, settings)
-    against = reference(model, words, [recolour_frame(frame, colour) for frame in unseen])
-    trained = _train(task, accepted, model, words, seen)
-    candidate = _candidate(task, accepted, engine, model, words, colour, unseen)
-    verdict = _judge(task, engine, accepted, candidate, unseen, against.at(valid), valid)
+    model = _accepted_model(base, task)
+    trained = _train(task, accepted, model, words, seen, time.monotonic() - started)
+    candidate = _candidate(task, accepted, engine, model, words, colour, heldout)
+    verdict = court.judge(candidate)
+    verdict.numbers["champions_s"] = round(court.seconds, 2)
     if verdict.accepted:
-        _leave(task, candidate, model, trained, [entry for entry, _ in training], verdict)
+        _leave(task, court, candidate, model, trained, training, verdict)
+    elif task.mode == "train" and (name := court.contest.free_winner()) is not None:
+        verdict = replace(verdict, instead=name, card=court.earned(name))
+        _leave_free(task, court, rivals[name], name, training, verdict)
     return verdict
+
+
+def hold(
+    task: Round, engine: Engine, base: BaseModel, vocabulary: Vocabulary, accepted: Bundle,
+    training: list[Sample], heldout: list[Sample],
+) -> tuple[dict[str, Champion], Court]:  # fmt: skip
+    """Everything that is free to serve, asked about the held-out frames."""
+    started, frames = time.monotonic(), [frame for _, frame in training]
+    good = earlier(task.good, engine.info, vocabulary.digest)
+    here = np.mean([entry.embedding for entry, _ in training], 0)
+    serving = Champion(accepted, task.parent_dir)
+    rivals = champions(task.config, serving, good, frames, base.daylight, here)
+    colour = rivals[SERVING].bundle.inputs["colour"]
+    valid = valid_pixels(task.config.adapt, [recolour_frame(f, colour) for f in frames])[0].numpy()
+    unseen, bundles = [frame for _, frame in heldout], {n: r.bundle for n, r in rivals.items()}
+    contest = Contest(engine, unseen, valid, bundles, task.config.gate)
+    return rivals, Court(
+        contest,
+        remembered([one.bundle for one in good], [one.folder for one in good],
+                   task.config.gate.memory_frames),
+        source_lesson(contest.base.bundle, vocabulary, task.config.model.weights is None),
+        _labelled(task, engine), vocabulary.names,
+        [i for i, one in enumerate(vocabulary.classes) if one.safety],
+        Reporter(contest, base, vocabulary.strings, [entry.sequence for entry, _ in heldout]),
+        time.monotonic() - started,
+    )  # fmt: skip
+
+
+def _labelled(task: Round, engine: Engine) -> Callable[[Bundle], NDArray[np.float64]] | None:
+    """How a bundle does on the user's own folder, if there is one."""
+    if task.config.gate.labelled_dir is None:
+        return None
+    folder = Path(task.config.gate.labelled_dir)
+    return lambda bundle: evaluate(
+        engine, bundle, labelled(folder / "images", folder / "labels"), task.config.serving.fit
+    )  # fmt: skip
 
 
 def _choose(task: Round) -> tuple[list[Sample], list[Sample]]:
     """Training and held-out frames, read at once: the runtime goes on replacing entries."""
     buffer = FrameBuffer(task.buffer_dir, task.config.buffer, reader=True)
     training = _load(buffer, buffer.training(task.config.adapt.newest))
-    heldout = _load(buffer, buffer.heldout(HELDOUT))
+    heldout = _load(buffer, buffer.heldout(task.config.gate.frames))
     if len(training) < task.config.adapt.min_frames or len(heldout) < MIN_HELDOUT:
         raise NotEnoughData(
             f"buffer {task.buffer_dir} has {len(training)} frames to train on and {len(heldout)} "
@@ -111,15 +157,12 @@ def _accepted_model(base: BaseModel, task: Round) -> PeftModel:
     return adapter_for(base.network, task.config.adapt)
 
 
-def _colours(
-    task: Round, accepted: Bundle, base: BaseModel, frames: list[NDArray[np.uint8]]
-) -> NDArray[np.float32]:
-    """Those of the accepted adapter, which was trained under them; from the base, the stream's,
-    unless nothing is to be learned."""
-    part, frozen = task.config.adapt.colour, task.config.adapt.strategy == "frozen"
-    if frozen or (part and (task.parent_dir / ADAPTER).is_dir()):
-        return accepted.inputs["colour"]
-    return towards_daylight(frames, base.daylight, part)
+def _colours(task: Round, accepted: Bundle, court: Court) -> NDArray[np.float32]:
+    """Those of the best that is free, so that only what is learned can make a difference; where
+    colours are to stay or nothing is to be learned, those of what serves."""
+    keeps = not task.config.adapt.colour or task.config.adapt.strategy == "frozen"
+    best = court.contest.champions[court.contest.best].bundle
+    return (accepted if keeps else best).inputs["colour"]
 
 
 @torch.no_grad()
@@ -128,9 +171,10 @@ def _temperature(base: BaseModel, words: Words, frames: Frames, settings: AdaptC
 
 
 def _train(
-    task: Round, accepted: Bundle, model: PeftModel, words: Words, frames: Frames
+    task: Round, accepted: Bundle, model: PeftModel, words: Words, frames: Frames, spent: float
 ) -> Trained:
-    """Train, or in mode "validate" take the given adapter's tensors as they are."""
+    """Train, or in mode "validate" take the given adapter's tensors as they are. `spent` seconds
+    have passed; to judge what was learned takes less than that."""
     if task.mode == "validate" and task.adapter_dir is not None:
         copy_tensors(model, task.adapter_dir)
         return Trained(0, (), 0.0)
@@ -143,13 +187,15 @@ def _train(
         say({"event": "progress", "step": step, "steps": task.config.adapt.steps, "loss": loss})
 
     age = accepted.manifest.get("training", {}).get("age", 0)
-    return train_round(model, words, frames, task.config.adapt, task.seed, progress, age)
+    left = max(1.0, task.config.adapt.deadline_s - 2 * spent)
+    settings = replace(task.config.adapt, deadline_s=left)
+    return train_round(model, words, frames, settings, task.seed, progress, age)
 
 
 @torch.no_grad()
 def _candidate(
     task: Round, accepted: Bundle, engine: Engine, model: PeftModel, words: Words,
-    colour: NDArray[np.float32], heldout: list[NDArray[np.uint8]],
+    colour: NDArray[np.float32], heldout: list[Sample],
 ) -> Bundle:  # fmt: skip
     """The bundle as the engine will take it, with what it says of the probe frames."""
     blocks = sum(name.endswith("q_proj.weight") for name in engine.info.inputs)
@@ -162,54 +208,58 @@ def _candidate(
         "base_digest": engine.info.base_digest,
         "vocabulary_digest": words.digest,
     }  # fmt: skip
-    probes = np.stack(heldout[:PROBES])
+    probes = np.stack([frame for _, frame in heldout[:PROBES]])
     bundle = Bundle(task.id, manifest, inputs, probes, np.empty(0, np.uint8))
     labels = np.stack([engine.infer(frame, bundle).labels for frame in probes])
     return Bundle(task.id, manifest, inputs, probes, labels)
 
 
-def _judge(
-    task: Round, engine: Engine, accepted: Bundle, candidate: Bundle,
-    heldout: list[NDArray[np.uint8]], against: Reference, valid: NDArray[np.bool_],
-) -> Verdict:  # fmt: skip
-    """`against` and all labels at the pixels `valid` (H,W) alone; labelled folders whole."""
-    if not all(np.isfinite(value).all() for value in candidate.inputs.values()):
-        return Verdict(False, ("the adapter holds NaN or infinity",), {})
-    same_colour = replace(accepted, inputs=accepted.inputs | {"colour": candidate.inputs["colour"]})
-    served, before, after = (
-        np.stack([engine.infer(frame, bundle).labels[valid] for frame in heldout])
-        for bundle in (accepted, same_colour, candidate)
-    )
-    labelled = None
-    if folder := task.config.gate.labelled_dir:
-        how = task.config.serving.fit
-        labelled = (
-            labelled_miou(engine, accepted, Path(folder), how),
-            labelled_miou(engine, candidate, Path(folder), how),
-        )
-    return judge(served, before, after, against, task.config.gate, candidate.classes, labelled)
-
-
 def _leave(
-    task: Round, candidate: Bundle, model: PeftModel, trained: Trained, training: list[Entry],
-    verdict: Verdict,
+    task: Round, court: Court, candidate: Bundle, model: PeftModel,
+    trained: Trained, training: list[Sample], verdict: Verdict,
 ) -> None:  # fmt: skip
     """Write the candidate's folder, whole or not at all."""
     folder = fresh_folder(task.out_dir.with_name(task.out_dir.name + ".adapter"))
     save_adapter(model, folder)
-    manifest = candidate.manifest | {
+    frames = [entry.path.stem for entry, _ in training]
+    told = {"training": trained.to_dict() | {"frames": frames}}
+    _write(task, court, candidate, candidate.manifest | told, training, verdict, folder)
+    shutil.rmtree(folder)
+
+
+def _leave_free(
+    task: Round, court: Court, winner: Champion, name: str, training: list[Sample], verdict: Verdict
+) -> None:  # fmt: skip
+    """The best of what was there, for this condition: nothing was learned for it."""
+    made, bundle = winner.bundle.manifest, winner.bundle
+    probes = court.contest.frames[:PROBES]
+    labels = np.stack([court.contest.engine.infer(frame, bundle).labels for frame in probes])
+    manifest = {
+        "id": task.id, "parent": made["id"], "sequence": task.sequence, "kind": "normalisation",
+        "base_digest": made["base_digest"], "vocabulary_digest": made["vocabulary_digest"],
+        "is": name, "training": made.get("training", {}),
+    }  # fmt: skip
+    chosen = replace(bundle, id=task.id, probe_frames=np.stack(probes), probe_labels=labels)
+    adapter = winner.folder / ADAPTER
+    folder = adapter if adapter.is_dir() else None
+    _write(task, court, chosen, manifest, training, verdict, folder)
+
+
+def _write(
+    task: Round, court: Court, bundle: Bundle, manifest: dict[str, Any], training: list[Sample],
+    verdict: Verdict, adapter: Path | None,
+) -> None:  # fmt: skip
+    whole = manifest | {
         "created": time.time(),
-        "training": trained.to_dict() | {"frames": [e.path.stem for e in training]},
         "verdict": verdict.to_dict(),
-        "condition": condition([entry.embedding for entry in training]),
+        "card": verdict.card,
+        "condition": condition([entry.embedding for entry, _ in training]),
     }
+    memory = kept(court.contest.frames, court.contest.against_best().labels, task.config.gate)
     write_bundle(
-        task.out_dir, manifest, candidate.inputs, candidate.probe_frames, candidate.probe_labels,
-        folder,
+        task.out_dir, whole, bundle.inputs, bundle.probe_frames, bundle.probe_labels, adapter,
+        memory,
     )  # fmt: skip
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()
 
 
 def condition(embeddings: list[NDArray[np.float32]]) -> dict[str, Any]:
@@ -240,7 +290,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (AcclimateError, OSError) as error:
         say({"event": "error", "message": str(error)})
         return 1
-    where = str(task.out_dir) if verdict.accepted else None
+    where = str(task.out_dir) if verdict.accepted or verdict.instead else None
     say({"event": "verdict", **verdict.to_dict(), "candidate": where})
     return 0
 

@@ -13,7 +13,8 @@ from acclimate.errors import ConfigError
 
 @dataclass(frozen=True)
 class Round:
-    """`parent_dir` is the accepted bundle; mode "validate" judges `adapter_dir` untrained."""
+    """`parent_dir` is the accepted bundle; mode "validate" judges `adapter_dir` untrained.
+    `good` are the folders of all good bundles, the base's among them, oldest first."""
 
     id: str
     sequence: int
@@ -25,6 +26,7 @@ class Round:
     seed: int = 0
     mode: Literal["train", "validate"] = "train"
     adapter_dir: Path | None = None
+    good: tuple[Path, ...] = ()
 
 
 def read_round(path: Path) -> Round:
@@ -36,7 +38,7 @@ def read_round(path: Path) -> Round:
             str(raw["id"]), int(raw["sequence"]), Path(raw["parent_dir"]),
             Path(raw["engine_dir"]), Path(raw["buffer_dir"]), Path(raw["out_dir"]),
             parse_config(raw["config"]), int(raw.get("seed", 0)), raw.get("mode", "train"),
-            Path(adapter) if adapter else None,
+            Path(adapter) if adapter else None, tuple(map(Path, raw.get("good", ()))),
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError([f"cannot read round {path}: {error!r}"]) from error

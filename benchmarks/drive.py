@@ -41,6 +41,7 @@ def adapt_along(
     shutil.rmtree(work, ignore_errors=True)
     base = state / "adapters" / "base"
     best = Adapted(load_bundle(base, engine.info), base)
+    good = [base]
     buffer, drive, index = FrameBuffer(work / "buffer", config.buffer), Drive(seed, fps=FPS), 0
     for number, shift in enumerate(shifts, 1):
         for _ in range(frames):
@@ -51,7 +52,7 @@ def adapt_along(
         out = work / f"r{number}"
         task = Round(
             f"r{number}", number, best.folder, state / "engine", buffer.folder, out, config,
-            seed=seed * 100 + number,
+            seed=seed * 100 + number, good=tuple(good),
         )  # fmt: skip
         started = time.monotonic()
         with contextlib.redirect_stdout(io.StringIO()):  # its progress is for a daemon
@@ -60,6 +61,7 @@ def adapt_along(
             "id": task.id, "shift": shift.kind, "strength": shift.strength,
             "seconds": round(time.monotonic() - started, 2), **verdict.to_dict(),
         })  # fmt: skip
-        if verdict.accepted:
+        if verdict.accepted or verdict.instead:
             best.bundle, best.folder = load_bundle(out, engine.info), out
+            good.append(out)
     return best

@@ -83,10 +83,21 @@ class DriftConfig:
 
 @dataclass(frozen=True)
 class GateConfig:
-    """Bounds a candidate must keep on held-out frames (shares 0..1, JS divergence in bits).
+    """What a candidate must show on held-out frames, and what competes with it.
 
-    `max_histogram_js` is for what was learned, `max_jump_js` for all that changes in a swap,
-    colours too.
+    Bounds (shares 0..1, JS divergence in bits): `max_histogram_js` is for what was learned,
+    `max_jump_js` for all that changes in a swap, colours too.
+    Contest (points of mIoU, at `confidence` by a paired bootstrap over `frames` frames): what was
+    learned must beat the best of what serves, the base, the base with the stream's colours moved
+    `normalise` of the way to daylight's, both with those moved `adapt.colour`, and the `recall`
+    nearest good adapters. The best of them serves if it beats what does. By `margin` where only the
+    base's colours change, else by `margin_learned`. "not_worse" asks of what was learned only that
+    it is not surely worse. In the eyes of the best's own changed views it may lose
+    `max_teacher_drop`.
+    Memory: it may lose `max_memory_drop` on `memory_frames` frames of earlier conditions, of which
+    all bundles together keep `memory_mb`, and `max_source_drop` on the source's probe scenes.
+    `labelled_dir`: pictures of yours; the mean may lose `max_labelled_drop`, each safety class
+    `max_safety_drop`.
     """
 
     min_pseudo_miou: float = 0.5
@@ -94,8 +105,21 @@ class GateConfig:
     max_histogram_js: float = 0.02
     max_jump_js: float = 0.15
     min_class_recall: float = 0.5
+    contest: Literal["better", "not_worse"] = "better"
+    margin: float = 0.5
+    confidence: float = 0.9
+    margin_learned: float = 1.5
+    max_teacher_drop: float = 6.0
+    normalise: tuple[float, ...] = (1.0,)
+    recall: int = 1
+    frames: int = 12
+    memory_frames: int = 12
+    memory_mb: float = 16.0
+    max_memory_drop: float = 5.0
+    max_source_drop: float = 5.0
     labelled_dir: str | None = None
     max_labelled_drop: float = 1.0
+    max_safety_drop: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -137,9 +161,14 @@ class Config:
 
 _SHARES = adapt.SHARES | {
     "heldout_share", "min_pseudo_miou", "min_agreement", "max_histogram_js", "max_jump_js",
-    "min_class_recall", "max_confidence_drop", "recall_ratio",
+    "min_class_recall", "max_confidence_drop", "recall_ratio", "confidence",
+    "normalise",
 }  # fmt: skip
-_MAY_BE_ZERO = adapt.MAY_BE_ZERO | {"http_port", "latest_hz", "novelty", "max_labelled_drop"}
+_MAY_BE_ZERO = adapt.MAY_BE_ZERO | {
+    "http_port", "latest_hz", "novelty", "max_labelled_drop", "max_safety_drop", "margin",
+    "margin_learned", "recall",
+    "memory_frames", "max_memory_drop", "max_source_drop",
+}  # fmt: skip
 _MAY_BE_EMPTY = {"http_host"}  # every address of the machine
 
 

@@ -20,7 +20,7 @@ from acclimate.daemon.inbox import Inbox
 from acclimate.daemon.jobs import evaluate_options, job_action, segment_options
 from acclimate.daemon.main import check, only_one, run, with_source
 from acclimate.daemon.registry import Registry
-from acclimate.daemon.status import read_status, sentence, table
+from acclimate.daemon.status import earned, read_status, sentence, table
 from acclimate.errors import AcclimateError, ConfigError, SwapRefused
 
 EX_CONFIG = 78
@@ -80,12 +80,11 @@ def status_action(options: argparse.Namespace) -> int:
 def list_action(options: argparse.Namespace) -> int:
     """Every adapter on disk."""
     registry = Registry(existing(options.state))
-    print(f"{'adapter':<10}{'state':<13}{'parent':<10}{'made':<18}round")
+    print(f"{'adapter':<10}{'state':<13}{'parent':<10}{'made':<18}earned")
     for name in registry.names():
         made = registry.manifest(name) or {}
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(made.get("created", 0)))
-        numbers = made.get("verdict", {}).get("numbers", {})
-        story = ", ".join(f"{key} {value:.3g}" for key, value in list(numbers.items())[:2])
+        story = earned(registry.card(name)) or ""
         parent = made.get("parent") or "-"
         print(f"{name:<10}{registry.word_for(name):<13}{parent:<10}{when:<18}{story}")
     return 0

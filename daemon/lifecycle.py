@@ -119,7 +119,7 @@ class Lifecycle:
     # ---- what the serving process says
 
     def _on_ready(self, event: Message) -> None:
-        self.metrics.serving(event["active"])
+        self.metrics.serving(event["active"], self.registry.card(event["active"]))
         self.engine = {key: event[key] for key in ("engine", "precision", "reason")}
         self.events.write("serving", adapter=event["active"], **self.engine)
 
@@ -155,7 +155,7 @@ class Lifecycle:
         unproven, before = name not in self.registry.state.good, self.stream.window.mean()
         self.probation = Probation(self.config.probation, before) if unproven else None
         self.stream.swapped()
-        self.metrics.serving(name)
+        self.metrics.serving(name, self.registry.card(name))
         self.events.write(
             "swapped", id=name, since=event["from"], why=why, gap_ms=event["gap_ms"],
             load_ms=event["load_ms"], frames_before=served,

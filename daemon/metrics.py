@@ -43,6 +43,11 @@ class Metrics:
             "acclimate_active_adapter_info", "1 for the adapter that serves.", ["adapter"],
             registry=r,
         )  # fmt: skip
+        self.gain = Gauge(
+            "acclimate_adapter_gain",
+            "mIoU points that what serves earned over the best alternative, judged without labels.",
+            ["bound"], registry=r,
+        )  # fmt: skip
         self.swaps = Counter("acclimate_swaps", "Swaps by result.", ["result"], registry=r)
         self.rollbacks = Counter(
             "acclimate_rollbacks", "Rollbacks by reason.", ["reason"], registry=r
@@ -74,10 +79,14 @@ class Metrics:
         self.entries.set(stats["buffer"]["entries"])
         self.bytes.set(stats["buffer"]["bytes"])
 
-    def serving(self, adapter: str) -> None:
-        """The one adapter that serves."""
+    def serving(self, adapter: str, card: dict[str, Any] | None = None) -> None:
+        """The one adapter that serves, and what it earned if its manifest has a card."""
         self.active.clear()
         self.active.labels(adapter).set(1)
+        self.gain.clear()
+        for bound, value in (card or {}).items():
+            if bound in ("gain", "low", "high"):
+                self.gain.labels("estimate" if bound == "gain" else bound).set(value)
 
     def words(self, classes: int, strings: int) -> None:
         """How much is looked for."""

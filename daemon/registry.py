@@ -83,6 +83,13 @@ class Registry:
         """An adapter's own manifest, None if there is no such adapter."""
         return manifest(self._own(name))
 
+    def card(self, name: str) -> dict[str, Any] | None:
+        """What an adapter earned over the best alternative: {over, gain, low, high, confidence};
+        None for the base and for what never met one."""
+        card = (self.manifest(name) or {}).get("card")
+        whole = isinstance(card, dict) and {"over", "gain", "low", "high"} <= card.keys()
+        return card if whole else None
+
     def names(self) -> list[str]:
         """Every adapter on disk, in order of age."""
         whole = [p for p in (self.folder / "adapters").iterdir() if p.suffix != ".tmp"]

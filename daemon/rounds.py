@@ -11,20 +11,23 @@ from typing import Any, Literal
 
 from acclimate.configs.schema import Config, to_dict
 from acclimate.daemon.child import Child
-from acclimate.daemon.registry import Registry
+from acclimate.daemon.registry import BASE, Registry
 
 NO_DATA = 75
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """`verdict`: accepted, refused, or why there is none: no_data, deadline, memory, failed."""
+    """`verdict`: accepted, refused, instead (refused, but something that is free is better than
+    what serves), or why there is none: no_data, deadline, memory, failed. `card`: what `candidate`
+    earned, and over what."""
 
     verdict: str
     reasons: tuple[str, ...]
     seconds: float
     numbers: dict[str, float] = field(default_factory=dict)
     candidate: Path | None = None
+    card: dict[str, Any] = field(default_factory=dict)
 
 
 class RoundProcess:
@@ -50,6 +53,7 @@ class RoundProcess:
             "parent_dir": str(registry.folder_of(self.parent)),
             "engine_dir": str(registry.folder / "engine"),
             "buffer_dir": str(registry.folder / "buffer"), "out_dir": str(self._out),
+            "good": [str(registry.folder_of(name)) for name in _good(registry)],
         }  # fmt: skip
         path = self._out.parent / "round.json"
         path.write_text(json.dumps(task, indent=1))
@@ -87,8 +91,9 @@ class RoundProcess:
         if code == 0 and self._verdict is not None:
             verdict, told = self._verdict, tuple(self._verdict["reasons"])
             word = "accepted" if verdict["accepted"] else "refused"
-            where = self._out if verdict["accepted"] else None
-            return Outcome(word, told, self.seconds, verdict["numbers"], where)
+            word = "instead" if verdict.get("instead") else word
+            where, card = (self._out, verdict.get("card", {})) if word != "refused" else (None, {})
+            return Outcome(word, told, self.seconds, verdict["numbers"], where, card)
         if code == NO_DATA:
             return Outcome("no_data", (self._trouble,), self.seconds)
         died = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
@@ -98,3 +103,9 @@ class RoundProcess:
     def _cut(self, verdict: str, why: str) -> Outcome:
         self.child.kill()
         return Outcome(verdict, (why,), self.seconds)
+
+
+def _good(registry: Registry) -> list[str]:
+    """Every adapter that could serve, oldest first, the base before them."""
+    names = dict.fromkeys([BASE, *registry.state.good])
+    return [name for name in names if registry.may_serve(name)]

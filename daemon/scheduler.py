@@ -110,4 +110,5 @@ def _story(outcome: Outcome) -> dict[str, Any]:
     return {
         "verdict": outcome.verdict, "reasons": list(outcome.reasons),
         "seconds": round(outcome.seconds, 2), "numbers": outcome.numbers,
+        "card": outcome.card,
     }  # fmt: skip

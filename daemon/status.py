@@ -23,6 +23,7 @@ def snapshot(life: Lifecycle) -> Status:
     words = life.rewording.served
     return {
         "active": state.active,
+        "earned": earned(life.registry.card(state.active)),
         "doing": doing(life),
         "engine": life.engine,
         "drift": None if (ratio := life.stream.ratio) is None else round(ratio, 3),
@@ -53,6 +54,16 @@ def doing(life: Lifecycle) -> str:
     if change is not None:
         return f"getting {change.words.size} ready"
     return "probation" if life.probation is not None else "serving"
+
+
+def earned(card: Status | None) -> str | None:
+    """What an adapter's card says, in words."""
+    if not card:
+        return None
+    return (
+        f"{card['gain']:+.2f} [{card['low']:+.2f}, {card['high']:+.2f}] mIoU over {card['over']}, "
+        "judged without labels"
+    )
 
 
 def read_status(state: Path) -> Status:
@@ -87,7 +98,10 @@ def sentence(event: Status) -> str | None:
 
 def _round_ended(event: Status) -> str:
     why = f": {'; '.join(event['reasons'])}" if event["reasons"] else ""
-    return f"round {event['id']} {event['verdict']} after {event['seconds']:.1f} s{why}"
+    word, won = event["verdict"], earned(event.get("card"))
+    said = {"instead": "learned nothing that pays but found better"}.get(word, word)
+    worth = "" if won is None else f", {won}"
+    return f"round {event['id']} {said} after {event['seconds']:.1f} s{worth}{why}"
 
 
 def _words(value: Any) -> str:

@@ -3,6 +3,7 @@
 inputs.safetensors   every engine input except `frame`
 probe.safetensors    frames (N,H,W,3) and the labels (N,H,W) the maker saw on them
 adapter/             the LoRA in PEFT's own format; absent for the base
+memory.safetensors   frames it was judged on and what was to be said of them, for later gates
 manifest.json        who, from whom, gate report, condition, sha256 of every file; written last
 """
 
@@ -24,8 +25,8 @@ from acclimate.runtime.durable import commit_folder, fresh_folder, sha256
 from acclimate.runtime.engine import EngineInfo
 
 Arrays = dict[str, NDArray[Any]]
-MANIFEST, INPUTS, PROBE, ADAPTER = (
-    "manifest.json", "inputs.safetensors", "probe.safetensors", "adapter",
+MANIFEST, INPUTS, PROBE, MEMORY, ADAPTER = (
+    "manifest.json", "inputs.safetensors", "probe.safetensors", "memory.safetensors", "adapter",
 )  # fmt: skip
 
 
@@ -77,7 +78,7 @@ def load_bundle(folder: Path, engine: EngineInfo, vocabulary: str | None = None)
         raise IncompatibleBundle(f"{folder} was made for another base model than the engine's")
     if vocabulary not in (None, manifest.get("vocabulary_digest")):
         raise IncompatibleBundle(f"{folder} was made for another vocabulary than is served here")
-    inputs, probe = _read(folder / INPUTS), _read(folder / PROBE)
+    inputs, probe = read_arrays(folder / INPUTS), read_arrays(folder / PROBE)
     _check_inputs(folder / INPUTS, inputs, engine)
     if not {"frames", "labels"} <= probe.keys():
         raise CorruptBundle(f"{folder / PROBE} lacks frames or labels")
@@ -86,7 +87,7 @@ def load_bundle(folder: Path, engine: EngineInfo, vocabulary: str | None = None)
 
 def write_bundle(
     folder: Path, manifest: dict[str, Any], inputs: Arrays, probe_frames: NDArray[np.uint8],
-    probe_labels: NDArray[np.uint8], adapter: Path | None = None,
+    probe_labels: NDArray[np.uint8], adapter: Path | None = None, memory: Arrays | None = None,
 ) -> None:  # fmt: skip
     """Write a bundle so that it exists whole or not at all."""
     temporary = fresh_folder(folder.with_name(folder.name + ".tmp"))
@@ -94,6 +95,8 @@ def write_bundle(
     save_file(arrays, temporary / INPUTS)
     probe = {"frames": probe_frames, "labels": probe_labels}
     save_file({k: np.ascontiguousarray(v) for k, v in probe.items()}, temporary / PROBE)
+    if memory:
+        save_file({k: np.ascontiguousarray(v) for k, v in memory.items()}, temporary / MEMORY)
     if adapter is not None:
         shutil.copytree(adapter, temporary / ADAPTER)
     paths = sorted(p for p in temporary.rglob("*") if p.is_file())
@@ -103,7 +106,8 @@ def write_bundle(
     commit_folder(temporary, folder)
 
 
-def _read(path: Path) -> Arrays:
+def read_arrays(path: Path) -> Arrays:
+    """Every array of a safetensors file; raises CorruptBundle."""
     try:
         arrays: Arrays = load_file(path)
     except (OSError, SafetensorError) as error:

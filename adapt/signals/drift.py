@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -40,13 +42,33 @@ class _Dense(nn.Module):
 
 @torch.no_grad()
 def dense_features(network: CATSeg, inputs: Inputs, frames: Frames) -> Tensor:
-    """Image tower of `network` with a bundle's projections and colours -> (N,hw,C), one by one."""
+    """Image tower of `network` with a bundle's projections and colours -> (N,hw,C), one by one.
+
+    A LoRA that the network may be wrapped in takes no part: the bundle's weights have it merged.
+    """
     count = sum(name.endswith("q_proj.weight") for name in inputs)
-    names = {name: f"network.{place}" for name, place in projection_names(count).items()}
-    weights = {place: torch.from_numpy(np.asarray(inputs[name])) for name, place in names.items()}
+    there, weights = dict(network.named_parameters()), {}
+    for name, place in projection_names(count).items():
+        wrapped = place.replace("_proj.weight", "_proj.base_layer.weight")
+        where = wrapped if wrapped in there else place
+        weights[f"network.{where}"] = torch.from_numpy(np.asarray(inputs[name]))
     colour, look = torch.from_numpy(np.asarray(inputs["colour"])), _Dense(network)
-    images = (recolour(to_images([frame]), colour) for frame in frames)
-    return torch.cat([functional_call(look, weights, (image,)) for image in images])
+    with bare(network):
+        images = (recolour(to_images([frame]), colour) for frame in frames)
+        return torch.cat([functional_call(look, weights, (image,)) for image in images])
+
+
+@contextmanager
+def bare(network: nn.Module) -> Iterator[None]:
+    """The base that PEFT wrapped, as long as this lasts."""
+    layers = [part for part in network.modules() if isinstance(part, BaseTunerLayer)]
+    for layer in layers:
+        layer.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
 
 
 def feature_drift(base: Tensor, candidate: Tensor) -> float:

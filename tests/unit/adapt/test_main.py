@@ -13,23 +13,25 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 from acclimate.adapt.lora import load_adapter, lora_tensors, new_adapter, save_adapter
 from acclimate.adapt.main import MIN_HELDOUT, NO_DATA, PROBES, condition, main
 from acclimate.configs.schema import Config, GateConfig, to_dict
 from acclimate.model.load import load_base
 from acclimate.runtime.buffer import FrameBuffer
-from acclimate.runtime.bundle import ADAPTER, load_bundle
+from acclimate.runtime.bundle import ADAPTER, MEMORY, load_bundle
 from acclimate.runtime.durable import fresh_folder
 from acclimate.runtime.engines import open_engine
 from acclimate.runtime.swap import probe_check
-from acclimate.world import Drive
+from acclimate.world import Drive, Shift
 
 FRAMES = 30
 CONFIG = replace(
     Config(),
     adapt=replace(Config().adapt, steps=2, min_frames=8, newest=8),
     buffer=replace(Config().buffer, heldout_share=0.35, novelty=0.0),
+    gate=GateConfig(contest="not_worse"),  # two steps earn nothing
 )
 
 
@@ -48,11 +50,16 @@ Play = Callable[..., Played]
 @pytest.fixture(scope="module")
 def driven(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A buffer that has seen a drive through the engine's eyes; rounds only read it."""
+    return drive_through(prepared, tmp_path_factory.mktemp("driven") / "buffer", Shift())
+
+
+def drive_through(prepared: Path, folder: Path, shift: Shift) -> Path:
+    """Fill a buffer with a drive under a shift."""
     engine, drive = open_engine(prepared / "engine", name="onnxruntime-cpu"), Drive(4)
     base = load_bundle(prepared / "adapters" / "base", engine.info)
-    buffer = FrameBuffer(tmp_path_factory.mktemp("driven") / "buffer", CONFIG.buffer)
+    buffer = FrameBuffer(folder, CONFIG.buffer)
     for index in range(FRAMES):
-        frame = np.ascontiguousarray(drive.frame(6 * index)[0])
+        frame = np.ascontiguousarray(drive.frame(6 * index, shift)[0])
         seen = engine.infer(frame, base)
         assert buffer.offer(frame, seen.histogram, seen.embedding)
     assert len(buffer.heldout(FRAMES)) >= MIN_HELDOUT
@@ -146,7 +153,9 @@ def test_its_manifest_tells_how_it_was_made(accepted: Played, driven: Path) -> N
     entries = {e.path.stem: e for e in FrameBuffer(driven, CONFIG.buffer, reader=True).entries}
     assert len(names) == CONFIG.adapt.newest
     assert not any(entries[name].heldout for name in names)
-    assert made["verdict"] == {key: said[-1][key] for key in ("accepted", "reasons", "numbers")}
+    assert made["verdict"] == {
+        key: said[-1][key] for key in ("accepted", "reasons", "numbers", "card", "instead")
+    }
     expected = condition([entries[name].embedding for name in names])
     assert made["condition"]["spread"] == pytest.approx(expected["spread"])
     assert made["condition"]["mean"] == pytest.approx(expected["mean"])
@@ -193,6 +202,48 @@ def test_frozen_leaves_its_parent_as_it_is(play: Play, prepared: Path) -> None:
     assert all(np.array_equal(ours[name], base[name]) for name in base)
 
 
+def test_at_dusk_colours_win_where_nothing_was_learned(
+    play_in: Play, prepared: Path, tmp_path: Path
+) -> None:
+    """Two steps earn nothing; the base in the stream's colours does, and is left instead: with its
+    card, its memory, without an adapter, and fit to be the parent of the next round."""
+    dusk = drive_through(prepared, tmp_path / "dusk", Shift("night", 0.45))
+    asked = replace(CONFIG, gate=GateConfig())
+    base = prepared / "adapters" / "base"
+    played = play_in(tmp_path, asked, buffer_dir=str(dusk), good=[str(base)])
+    said = played.said[-1]
+    assert (played.code, said["accepted"], said["candidate"]) == (0, False, str(played.folder))
+    assert "in colours moved" in said["instead"]
+    engine = open_engine(prepared / "engine", name="onnxruntime-cpu")
+    bundle, own = load_bundle(played.folder, engine.info), load_bundle(base, engine.info)
+    probe_check(engine, bundle)
+    changed = [n for n in own.inputs if not np.array_equal(bundle.inputs[n], own.inputs[n])]
+    assert changed == ["colour"]
+    assert not (played.folder / ADAPTER).exists()
+    made = bundle.manifest
+    assert (made["kind"], made["parent"], made["is"]) == ("normalisation", "base", said["instead"])
+    assert made["card"]["over"] == "base"
+    assert made["card"]["gain"] >= made["card"]["low"] >= GateConfig().margin
+    assert len(load_file(played.folder / MEMORY)["frames"]) >= MIN_HELDOUT
+    again = play_in(
+        tmp_path, asked, id="a2", parent_dir=str(played.folder), buffer_dir=str(dusk),
+        good=[str(base), str(played.folder)], out_dir=str(tmp_path / "candidates" / "a2"),
+    )  # fmt: skip
+    numbers = again.said[-1]["numbers"]
+    assert (again.code, again.said[-1]["instead"]) == (0, None), again.said[-1]
+    assert {"memory_drop", "source_drop", "gain", "gain_low", "gain_high"} <= numbers.keys()
+
+
+def test_a_verdict_tells_what_informs(accepted: Played) -> None:
+    numbers = accepted.said[-1]["numbers"]
+    shares = (
+        "flip_consistency", "scale_consistency", "base_agreement", "entropy", "generic_agreement",
+    )  # fmt: skip
+    assert all(0 <= numbers[name] <= 1 for name in shares)
+    assert 0 <= numbers["feature_drift"] < 0.01
+    assert numbers["generic_agreement"] > 0.9
+
+
 def test_a_collapse_is_told_with_its_number(play: Play) -> None:
     """A bound below what any street shows: the round ends at the first full window."""
     low = replace(CONFIG.adapt, steps=20, max_class_share=0.01)
@@ -221,7 +272,7 @@ def test_the_gate_looks_past_the_hood(play: Play, sabotaged: Path) -> None:
 
 
 def test_a_labelled_folder_is_asked_too(play: Play, sabotaged: Path, tmp_path: Path) -> None:
-    asked = replace(CONFIG, gate=GateConfig(labelled_dir=str(tmp_path / "labelled")))
+    asked = replace(CONFIG, gate=replace(CONFIG.gate, labelled_dir=str(tmp_path / "labelled")))
     played = play(asked, mode="validate", adapter_dir=str(sabotaged))
     assert played.code == 1
     assert str(tmp_path / "labelled" / "images") in played.said[-1]["message"]

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from math import nan
 
 import numpy as np
 import pytest
 
-from acclimate.adapt.validate import Labels, Reference, Verdict, judge, shares
+from acclimate.adapt.validate import Labels, Reference, Verdict, judge
 from acclimate.configs.schema import GateConfig
 
 GATE = GateConfig(
     min_pseudo_miou=0.45, min_agreement=0.85, max_histogram_js=0.05, min_class_recall=0.1,
-    max_labelled_drop=1.0,
 )  # fmt: skip
 
 
@@ -28,11 +26,10 @@ def halves() -> Labels:
 def verdict(
     before: Labels,
     after: Labels,
-    labelled: tuple[float, float] | None = None,
     confident: np.ndarray | None = None,
 ) -> Verdict:
     sure = np.ones(before.shape, bool) if confident is None else confident
-    return judge(before, before, after, Reference(before, sure), GATE, 3, labelled)
+    return judge(before, before, after, Reference(before, sure), GATE, 3)
 
 
 def test_a_jump_that_colours_alone_make_is_refused(halves: Labels) -> None:
@@ -90,20 +87,3 @@ def test_losing_a_class_counts_from_two_pixels_in_a_thousand(pixels: int, accept
     lost = verdict(before, np.zeros_like(before))
     assert lost.accepted is accepted
     assert accepted or lost.reasons == ("least_class_recall 0.000 must be >= 0.1",)
-
-
-@pytest.mark.parametrize(
-    ("labelled", "accepted"),
-    [((50.0, 60.0), True), ((50.0, 49.0), True), ((50.0, 48.5), False), ((50.0, nan), False)],
-)
-def test_labelled_miou_may_drop_by_a_bounded_amount(
-    halves: Labels, labelled: tuple[float, float], accepted: bool
-) -> None:
-    judged = verdict(halves, halves, labelled)
-    assert judged.accepted is accepted
-    assert accepted or [r.split()[0] for r in judged.reasons] == ["labelled_drop"]
-    assert judged.numbers["labelled_miou_before"] == 50.0
-
-
-def test_shares_sum_to_one() -> None:
-    assert shares(np.array([[0, 0], [2, 0]], np.uint8), 4).tolist() == [0.75, 0.0, 0.25, 0.0]

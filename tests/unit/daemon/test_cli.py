@@ -218,7 +218,7 @@ def test_a_wrong_configuration_starts_nothing(run: Any, tmp_path: Path) -> None:
 def test_the_list_says_who_is_what(call: Callable[..., int], capsys: Said) -> None:
     assert call("list") == 0
     head, *lines = capsys.readouterr().out.splitlines()
-    assert head.split() == ["adapter", "state", "parent", "made", "round"]
+    assert head.split() == ["adapter", "state", "parent", "made", "earned"]
     rows = [line.split()[:2] for line in lines]
     assert rows == [["base", "good"], ["a1", "previous"], ["a2", "active"]]
 

@@ -19,6 +19,7 @@ NAMES = {
     "acclimate_rounds_total": {"verdict"},
     "acclimate_round_duration_seconds": set(),
     "acclimate_active_adapter_info": {"adapter"},
+    "acclimate_adapter_gain": {"bound"},
     "acclimate_swaps_total": {"result"},
     "acclimate_rollbacks_total": {"reason"},
     "acclimate_swap_gap_seconds": set(),
@@ -29,6 +30,7 @@ NAMES = {
     "acclimate_vocabulary_strings": set(),
     "acclimate_vocabulary_changes_total": {"result"},
 }
+CARD = {"over": "base", "gain": 2.0, "low": 1.5, "high": 2.6, "confidence": 0.9}
 HISTOGRAMS = {name for name in NAMES if name.endswith("_seconds") and "timestamp" not in name}
 needs_promtool = pytest.mark.skipif(
     shutil.which("promtool") is None, reason="promtool is not installed"
@@ -56,7 +58,7 @@ def lived_in() -> Metrics:
     metrics.gap.observe(0.0004)
     metrics.last_swap.set_to_current_time()
     metrics.serving("a0001")
-    metrics.serving("a0002")
+    metrics.serving("a0002", CARD)
     return metrics
 
 
@@ -87,6 +89,16 @@ def test_times_are_histograms_in_seconds() -> None:
 def test_one_adapter_is_active() -> None:
     seen = {label for name, label in values(lived_in()) if name == "acclimate_active_adapter_info"}
     assert seen == {"a0002"}
+
+
+def test_what_serves_shows_what_it_earned_and_nothing_else_does() -> None:
+    metrics = lived_in()
+    seen = values(metrics)
+    assert [seen["acclimate_adapter_gain", bound] for bound in ("estimate", "low", "high")] == [
+        2.0, 1.5, 2.6,
+    ]  # fmt: skip
+    metrics.serving("base")
+    assert not any(name == "acclimate_adapter_gain" for name, _ in values(metrics))
 
 
 def test_an_interval_is_in_seconds_and_shares() -> None:

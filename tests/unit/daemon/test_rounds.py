@@ -72,6 +72,7 @@ def test_it_is_told_everything(start: Start, registry: Registry) -> None:
         "a0001", 1, "base", "drift 3 is above 2",
     )  # fmt: skip
     assert task == {
+        "good": [str(state / "adapters" / "base")],
         "id": "a0001", "sequence": 1, "mode": "train", "seed": 8, "adapter_dir": None,
         "parent_dir": str(state / "adapters" / "base"), "engine_dir": str(state / "engine"),
         "buffer_dir": str(state / "buffer"), "out_dir": str(state / "candidates" / "a0001"),
@@ -100,6 +101,31 @@ def test_a_refused_candidate_is_a_verdict_with_reasons(start: Start) -> None:
     ended = outcome(one)
     assert (ended.verdict, ended.reasons) == ("refused", ("agreement 0.2",))
     assert ended.candidate is None
+
+
+def test_a_free_alternative_comes_instead_with_its_card(start: Start) -> None:
+    ended = outcome(
+        start("""
+        card = {"over": "base", "gain": 2.0, "low": 1.5, "high": 2.5}
+        say(event="verdict", accepted=False, reasons=["gain over base"], numbers={}, card=card,
+            instead="base in colours moved 1")
+    """)
+    )
+    assert (ended.verdict, ended.reasons) == ("instead", ("gain over base",))
+    assert ended.candidate is not None
+    assert ended.card["over"] == "base"
+
+
+def test_all_good_adapters_that_may_serve_compete(start: Start, registry: Registry) -> None:
+    """The base first, what is quarantined or gone not at all."""
+    for number, name in enumerate(("a1", "a2", "a3"), 1):
+        bundle(registry.folder / "adapters", name, number)
+        registry.trust(name)
+    registry.trust("a9")
+    registry.quarantine("a2", "no good")
+    one = start("say(event='error', message=json.dumps(task['good'])); sys.exit(1)")
+    good = json.loads(outcome(one).reasons[0])
+    assert [Path(folder).name for folder in good] == ["base", "a1", "a3"]
 
 
 def test_too_little_data_has_a_word_of_its_own(start: Start) -> None:

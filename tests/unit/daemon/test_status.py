@@ -23,6 +23,7 @@ from acclimate.daemon.status import (
     snapshot,
     table,
 )
+from tests.unit.daemon.test_registry import bundle
 
 WORDS = load_vocabulary("world")
 ENGINE = {"engine": "onnxruntime-cpu", "precision": "fp32", "reason": "there is no CUDA device"}
@@ -44,6 +45,25 @@ def test_before_the_first_frame(tmp_path: Path) -> None:
     status = snapshot(life(tmp_path))
     assert (status["source"], status["drift"], status["confidence"]) == ("connecting", None, None)
     assert (status["active"], status["doing"], status["good"]) == ("base", "serving", ["base"])
+
+
+def test_the_card_of_what_serves_is_told(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    card = {"over": "base", "gain": 2.0, "low": 1.5, "high": 2.55, "confidence": 0.9}
+    folder = bundle(tmp_path / "adapters", "a1")
+    made = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**made, "card": card}))
+    registry.activate("a1")
+    told = "+2.00 [+1.50, +2.55] mIoU over base, judged without labels"
+    assert snapshot(life(tmp_path))["earned"] == told
+    ended = {"event": "round_ended", "t": 1.0, "id": "a1", "verdict": "instead", "seconds": 9.0,
+             "reasons": ["too little"], "card": card}  # fmt: skip
+    line = sentence(ended)
+    assert line is not None
+    assert told in line
+    assert "found better" in line
+    (folder / "manifest.json").write_text(json.dumps({**made, "card": {"over": "base"}}))
+    assert snapshot(life(tmp_path))["earned"] is None
 
 
 def test_a_snapshot_is_json(tmp_path: Path) -> None:

@@ -34,6 +34,10 @@ def test_features_are_those_of_the_adapted_network() -> None:
         plain, {n: v.numpy() for n, v in merged_projections(plain, 4).items()}
         | {"colour": UNCHANGED}, FRAMES,
     )  # fmt: skip
+    inside = dense_features(network, {**inputs, "colour": UNCHANGED}, FRAMES)
+    torch.testing.assert_close(inside, ours, atol=1e-5, rtol=1e-5)
+    after = network.features(network.preprocess(to_images(FRAMES))).dense[:, 1:]
+    assert torch.equal(after, theirs)  # its own adapter is back
     flat = [features.flatten(0, 1).numpy() for features in (base, ours)]
     assert feature_drift(base, ours) == pytest.approx(paired_cosine_distances(*flat).mean(), 1e-3)
     assert feature_drift(base, base) == pytest.approx(0, abs=1e-6)

@@ -1,0 +1,93 @@
+"""Who competes with what is learned: all that costs nothing.
+
+What serves; the base; both in the stream's colours, moved part of the way or all of it; the good
+adapters whose condition was nearest. Each is a bundle that could serve at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acclimate.adapt.gate.contest import BASE, SERVING
+from acclimate.configs.schema import Config
+from acclimate.errors import BundleError
+from acclimate.model.colour import Daylight, towards_daylight
+from acclimate.runtime.bundle import Bundle, load_bundle
+from acclimate.runtime.engine import EngineInfo
+
+Frames = Sequence[NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Champion:
+    """A bundle, and the folder it came from (its adapter lies there, if it has one)."""
+
+    bundle: Bundle
+    folder: Path
+
+
+def earlier(folders: Sequence[Path], engine: EngineInfo, digest: str) -> list[Champion]:
+    """Good bundles, oldest first; one that does not load is left out: the rest can do without."""
+    found = []
+    for folder in folders:
+        with suppress(BundleError):
+            found.append(Champion(load_bundle(folder, engine, digest), folder))
+    return found
+
+
+def champions(
+    config: Config, serving: Champion, good: Sequence[Champion], frames: Frames,
+    daylight: Daylight | None, here: NDArray[np.float32],
+) -> dict[str, Champion]:  # fmt: skip
+    """By name; no two with the same inputs. `frames` (H,W,3) are the stream's, `here` (D,) is where
+    they lie in embedding space."""
+    base = next((one for one in good if one.bundle.manifest.get("kind") == "base"), serving)
+    found = {SERVING: serving, BASE: base}
+    learnt = [one for one in good if one.bundle.id not in (serving.bundle.id, base.bundle.id)]
+    for one in nearest(learnt, here)[: config.gate.recall]:
+        found[one.bundle.id] = one
+    usual = config.adapt.colour
+    parts = sorted({usual, *config.gate.normalise}) if usual else []
+    for part in parts:
+        colour = towards_daylight(frames, daylight, part)
+        found[f"{BASE} in colours moved {part:g}"] = in_colours(base, colour)
+        if part == usual:
+            found[f"{serving.bundle.id} in colours moved {part:g}"] = in_colours(serving, colour)
+    return different(found)
+
+
+def in_colours(one: Champion, colour: NDArray[np.float32]) -> Champion:
+    """The same weights and words in other colours."""
+    inputs = one.bundle.inputs | {"colour": colour}
+    return replace(one, bundle=replace(one.bundle, inputs=inputs))
+
+
+def nearest(good: Sequence[Champion], here: NDArray[np.float32]) -> list[Champion]:
+    """Those whose condition is known, nearest first, in units of its spread."""
+
+    def far(one: Champion) -> float:
+        condition = one.bundle.manifest["condition"]
+        away = np.linalg.norm(np.asarray(condition["mean"]) - here)
+        return float(away / max(condition["spread"], 1e-6))
+
+    return sorted((one for one in good if one.bundle.manifest.get("condition")), key=far)
+
+
+def different(found: dict[str, Champion]) -> dict[str, Champion]:
+    """Without those that repeat an earlier one."""
+    kept: dict[str, Champion] = {}
+    for name, one in found.items():
+        if not any(_same(one.bundle, other.bundle) for other in kept.values()):
+            kept[name] = one
+    return kept
+
+
+def _same(one: Bundle, other: Bundle) -> bool:
+    a, b = one.inputs, other.inputs
+    return a.keys() == b.keys() and all(a[n] is b[n] or np.array_equal(a[n], b[n]) for n in a)

@@ -1,0 +1,149 @@
+"""One candidate before the gate: contest, bounds, what it forgets, what labels say.
+
+Needs no daemon: a `Court` for a set of held-out frames and champions, then `court.judge(bundle)`
+for as many candidates as there are; the champions are asked once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from acclimate.adapt.gate.contest import SERVING, Contender, Contest
+from acclimate.adapt.gate.memory import Lesson
+from acclimate.adapt.signals.agreement import Tables, mean_iou_of, present, tables
+from acclimate.adapt.signals.bootstrap import Gain, paired_gain
+from acclimate.adapt.signals.floors import below_floor, class_losses
+from acclimate.adapt.validate import Verdict, judge
+from acclimate.runtime.bundle import Bundle
+from acclimate.runtime.evaluate import mean_iou
+
+Numbers = dict[str, float]
+Report = Callable[[Contender], Numbers]
+
+
+@dataclass
+class Court:
+    """A contest, and what else is asked of a candidate.
+
+    `lessons` are of earlier conditions, `source` of the base's own world; `labelled` gives the
+    confusion (T,T) of a bundle on the user's folder; `names` and `safety` are of the classes;
+    `report` adds numbers that inform and never decide.
+    """
+
+    contest: Contest
+    lessons: Sequence[Lesson] = ()
+    source: Lesson | None = None
+    labelled: Callable[[Bundle], Tables] | None = None
+    names: Sequence[str] = ()
+    safety: Collection[int] = ()
+    report: Report | None = None
+    seconds: float = 0.0  # that the champions took
+    _known: dict[str, Any] = field(default_factory=dict)
+
+    def judge(self, bundle: Bundle) -> Verdict:
+        """The verdict on a candidate; one that is not finite is not even asked."""
+        if not all(np.isfinite(value).all() for value in bundle.inputs.values()):
+            return Verdict(False, ("the adapter holds NaN or infinity",), {})
+        started, one = time.monotonic(), self.contest.ask(bundle)
+        gain, fall = self.gains(one)
+        bounds = self._bounds(one)
+        numbers = {"gain": gain.mean, "gain_low": gain.low, "gain_high": gain.high}
+        numbers |= {"teacher_drop": -fall.mean} | bounds.numbers | self._drops(bundle)
+        reasons = [*self._short(gain), *bounds.reasons, *self._broken(numbers)]
+        if self.labelled is not None:
+            reasons += self._floors(bundle, numbers)
+        numbers |= self.report(one) if self.report else {}
+        numbers["judged_s"] = round(time.monotonic() - started, 2)
+        return Verdict(not reasons, tuple(reasons), numbers, self.card(self.contest.best, gain))
+
+    def gains(self, one: Contender) -> tuple[Gain, Gain]:
+        """Over the best champion: in a duel, and in the eyes of that champion's own views."""
+        contest = self.contest
+        best, confidence = contest.champions[contest.best], contest.settings.confidence
+        teacher = contest.against_best().labels
+        seen = [tables(teacher, who.looks.plain, contest.classes) for who in (one, best)]
+        return contest.duel(one, best, learned=True), paired_gain(seen[0], seen[1], confidence)
+
+    def card(self, over: str, gain: Gain) -> dict[str, Any]:
+        """What a bundle's manifest says it earned, and over what."""
+        over_id = self.contest.champions[SERVING].bundle.id if over == SERVING else over
+        return {"over": over_id, **gain.to_dict(), "confidence": self.contest.settings.confidence}
+
+    def earned(self, name: str) -> dict[str, Any]:
+        """The card of a free alternative: what it earned over what serves."""
+        return self.card(SERVING, self.contest.gains[name])
+
+    def _bounds(self, one: Contender) -> Verdict:
+        contest, valid = self.contest, self.contest.valid
+        served, before, after = (
+            who.looks.plain[:, valid]
+            for who in (contest.champions[SERVING], contest.champions[contest.best], one)
+        )
+        against = contest.against_best().at(valid)
+        return judge(served, before, after, against, contest.settings, contest.classes)
+
+    def _short(self, gain: Gain) -> list[str]:
+        """Why the contest is lost, if it is."""
+        settings, over = self.contest.settings, self.card(self.contest.best, gain)["over"]
+        if settings.contest == "not_worse":
+            fine, needed = gain.high >= -settings.margin, "must not be worse"
+        else:
+            fine, needed = (
+                gain.low >= settings.margin_learned,
+                f"{settings.margin_learned:g} needed",
+            )
+        return [] if fine else [f"gain over {over} {gain}, {needed}"]
+
+    def _broken(self, numbers: Numbers) -> list[str]:
+        settings = self.contest.settings
+        bounds = {
+            "teacher_drop": settings.max_teacher_drop, "memory_drop": settings.max_memory_drop,
+            "source_drop": settings.max_source_drop,
+        }  # fmt: skip
+        return [
+            f"{name} {numbers[name]:.2f} must be <= {most:g}"
+            for name, most in bounds.items()
+            if name in numbers and not numbers[name] <= most
+        ]
+
+    def _drops(self, bundle: Bundle) -> Numbers:
+        """Points of mIoU lost on what must not be forgotten: against what serves on earlier
+        conditions, against the base on the source, so that small steps add up."""
+        contest, drops = self.contest, {}
+        asked = {
+            "memory_drop": (self.lessons, contest.champions[SERVING]),
+            "source_drop": ([self.source] if self.source else [], contest.base),
+        }
+        for name, (lessons, before) in asked.items():
+            if lessons:
+                if name not in self._known:
+                    self._known[name] = points(lessons, before.bundle, contest)
+                drops[name] = self._known[name] - points(lessons, bundle, contest)
+        return drops
+
+    def _floors(self, bundle: Bundle, numbers: Numbers) -> list[str]:
+        """Labels of the user's: the mean, and each class that safety hangs on."""
+        assert self.labelled is not None
+        settings, serving = self.contest.settings, self.contest.champions[SERVING].bundle
+        if "labelled" not in self._known:
+            self._known["labelled"] = self.labelled(serving)
+        before, after = self._known["labelled"], self.labelled(bundle)
+        numbers["labelled_miou_before"], numbers["labelled_miou_after"] = (
+            mean_iou(before), mean_iou(after)
+        )  # fmt: skip
+        drop = numbers["labelled_drop"] = mean_iou(before) - mean_iou(after)
+        most = settings.max_labelled_drop
+        fall = [] if drop <= most else [f"labelled_drop {drop:.2f} must be <= {most:g}"]
+        losses = class_losses(before, after)
+        return fall + below_floor(losses, self.safety, self.names, settings.max_safety_drop)
+
+
+def points(lessons: Sequence[Lesson], bundle: Bundle, contest: Contest) -> float:
+    """Mean IoU of a bundle on lessons, 0..100."""
+    table = np.concatenate([one.tables(contest.engine, bundle) for one in lessons]).sum(0)
+    return 100 * float(mean_iou_of(table, present(table)))

@@ -1,0 +1,130 @@
+"""Candidates before the court: what is accepted, and every reason there is to refuse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from acclimate.adapt.gate.contest import SERVING, Contest
+from acclimate.adapt.gate.memory import Lesson
+from acclimate.adapt.gate.trial import Court
+from acclimate.model.colour import UNCHANGED
+from tests.unit.adapt.gate.conftest import contender
+
+
+@pytest.fixture
+def court(engine: Any, frames: Any, valid: Any, gate: Any) -> Any:
+    """What serves errs on 20 %, the best that is free on 10 %."""
+
+    def one(settings: Any = gate, **fields: Any) -> Court:
+        bundles = {SERVING: contender("a1", error=0.2), "free": contender("free", error=0.1)}
+        return Court(Contest(engine, frames, valid, bundles, settings), **fields)
+
+    return one
+
+
+@pytest.fixture
+def lesson(frames: Any, truth: Any) -> Lesson:
+    return Lesson(np.stack(frames), truth.astype(np.uint8), UNCHANGED)
+
+
+def named(reasons: tuple[str, ...]) -> set[str]:
+    return {reason.split()[0] for reason in reasons}
+
+
+def test_better_than_the_best_is_accepted_with_its_card(court: Any) -> None:
+    verdict = court().judge(contender("new", error=0.01))
+    assert verdict.accepted, verdict.reasons
+    assert verdict.card["over"] == "free"
+    assert verdict.card["low"] <= verdict.card["gain"] <= verdict.card["high"]
+    assert verdict.card["gain"] == pytest.approx(verdict.numbers["gain"], abs=0.01)
+    assert verdict.card["confidence"] == 0.9
+
+
+def test_better_than_what_serves_is_not_enough(court: Any) -> None:
+    verdict = court().judge(contender("new", error=0.15))
+    assert not verdict.accepted
+    assert named(verdict.reasons) >= {"gain"}
+    assert "over free" in verdict.reasons[0]
+
+
+def test_no_worse_will_do_where_that_is_asked(court: Any, gate: Any) -> None:
+    kind = court(replace(gate, contest="not_worse", max_teacher_drop=10.0))
+    assert kind.judge(contender("new", error=0.1)).accepted
+    assert not kind.judge(contender("new", error=0.3)).accepted
+
+
+def test_collapse_crosses_every_bound(court: Any) -> None:
+    """It may well win the duel: nothing is steadier."""
+    verdict = court().judge(contender("new", always=1, sure=1.0))
+    assert named(verdict.reasons) >= {
+        "pseudo_miou", "agreement", "histogram_js", "jump_js", "least_class_recall",
+        "teacher_drop",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_is_not_asked(court: Any, engine: Any, bad: float) -> None:
+    one = court()
+    asked = len(engine.asked)
+    verdict = one.judge(contender("new", error=bad))
+    assert verdict.reasons == ("the adapter holds NaN or infinity",)
+    assert len(engine.asked) == asked
+
+
+def test_forgetting_is_refused(court: Any, lesson: Lesson, gate: Any) -> None:
+    """On the held-out frames it is better; on what it remembers and on the source it is not."""
+    wrong = replace(lesson, labels=((lesson.labels + 1) % 3).astype(np.uint8))
+    for name, asked in (
+        ("memory_drop", {"lessons": [lesson]}),
+        ("source_drop", {"source": lesson}),
+    ):
+        kind = court(replace(gate, max_memory_drop=3.0, max_source_drop=3.0), **asked)
+        kept = kind.judge(contender("new", error=0.01))
+        assert kept.accepted
+        assert kept.numbers[name] < 0
+        lost = kind.judge(contender("new", error=0.4))
+        assert name in named(lost.reasons)
+        assert lost.numbers[name] > 3
+    strict = court(replace(gate, max_memory_drop=3.0), lessons=[wrong])
+    turned = strict.judge(contender("new", error=0.01))
+    assert named(turned.reasons) == {"memory_drop"}
+
+
+def test_what_champions_remember_is_asked_once(court: Any, lesson: Lesson, engine: Any) -> None:
+    one = court(lessons=[lesson], source=lesson)
+    one.judge(contender("new", error=0.05))
+    asked = len(engine.asked)
+    one.judge(contender("newer", error=0.04))
+    assert set(engine.asked[asked:]) == {"newer"}
+
+
+def test_labels_decide_where_there_are_some(court: Any, gate: Any) -> None:
+    """The mean gains, a safety class loses 10 points: refused, by name."""
+    before, after = np.diag([50.0, 50, 50]), np.diag([50.0, 50, 50])
+    before[0, 1] = 30
+    after[2, 0] = 5.6
+    tables = {"a1": before, "new": after}
+    one = court(labelled=lambda b: tables[b.id], names=("road", "sky", "person"), safety=[2])
+    verdict = one.judge(contender("new", error=0.01))
+    assert verdict.numbers["labelled_miou_after"] > verdict.numbers["labelled_miou_before"]
+    assert len(verdict.reasons) == 1
+    assert verdict.reasons[0].startswith("person loses 10.1 points")
+    plain = court(labelled=lambda b: tables[b.id], names=("road", "sky", "person"))
+    assert plain.judge(contender("new", error=0.01)).accepted
+    worse = court(labelled=lambda b: {"a1": after, "new": before}[b.id])
+    assert named(worse.judge(contender("new", error=0.01)).reasons) == {"labelled_drop"}
+
+
+def test_nan_on_labels_is_no_pass(court: Any) -> None:
+    empty = court(labelled=lambda _: np.zeros((3, 3)))
+    assert "labelled_drop" in named(empty.judge(contender("new", error=0.01)).reasons)
+
+
+def test_what_informs_decides_nothing(court: Any) -> None:
+    verdict = court(report=lambda _: {"flip_consistency": 0.0}).judge(contender("new", error=0.01))
+    assert verdict.accepted
+    assert verdict.numbers["flip_consistency"] == 0
