@@ -28,6 +28,10 @@ class Batch:
         """Height and width."""
         return self.images.shape[-2], self.images.shape[-1]
 
+    def to(self, device: torch.device) -> Batch:
+        """The same elsewhere."""
+        return Batch(self.images.to(device), self.valid.to(device))
+
 
 def draw_batch(
     frames: Frames, valid: Tensor, settings: AdaptConfig, generator: torch.Generator

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -14,9 +14,14 @@ from acclimate.adapt.words import Words
 from acclimate.configs.adapt import AdaptConfig
 
 
+def _unscaled() -> torch.amp.GradScaler:
+    return torch.amp.GradScaler("cpu", enabled=False)
+
+
 @dataclass(frozen=True)
 class Setup:
-    """Given once a round. `age`: steps that the accepted adapter has been trained for so far."""
+    """Given once a round. `age`: steps that the accepted adapter has been trained for so far;
+    `scaler`: for gradients in float16, else it hands them through."""
 
     model: PeftModel
     words: Words
@@ -24,6 +29,7 @@ class Setup:
     generator: torch.Generator
     optimiser: torch.optim.Optimizer
     age: int = 0
+    scaler: torch.amp.GradScaler = field(default_factory=_unscaled)
 
 
 @dataclass(frozen=True)

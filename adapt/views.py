@@ -10,6 +10,7 @@ from acclimate.adapt.augment import Jitter, blur, colour_jitter, grayscale
 from acclimate.adapt.lora import network_of
 from acclimate.adapt.masking import block_mask, draw
 from acclimate.adapt.strategy import Setup
+from acclimate.adapt.texts import StudentTexts
 from acclimate.adapt.vocalign import aggregate
 from acclimate.configs.adapt import AdaptConfig
 from acclimate.model.catseg import CATSeg
@@ -18,15 +19,19 @@ from acclimate.model.v1 import CATSegV1
 
 @torch.no_grad()
 def teacher_probability(setup: Setup, images: Tensor) -> Tensor:
-    """Clean images (B,3,H,W) -> class probabilities (B,T,H,W) of the tensors now in the model."""
+    """Clean images (B,3,H,W) -> class probabilities (B,T,H,W) of the tensors now in the model.
+
+    One image at a time, as the student: memory must not grow with the batch.
+    """
     network, words, settings = network_of(setup.model), setup.words, setup.settings
     plain = settings.alignment == "none"
     text, owner = (words.embed_names(), None) if plain else (words.embed(), words.owner)
-    owner = torch.eye(len(text)) if owner is None else owner
+    owner = torch.eye(len(text), device=text.device) if owner is None else owner
     size = (images.shape[-2], images.shape[-1])
 
-    def say(view: Tensor) -> Tensor:
-        return aggregate(network(view, text) / words.temperature, owner, size)
+    def say(views: Tensor) -> Tensor:
+        logits = torch.cat([network(view, text) for view in views.split(1)])
+        return aggregate(logits / words.temperature, owner, size)
 
     probability = say(images)
     if settings.mirror:
@@ -43,22 +48,26 @@ def student_view(images: Tensor, settings: AdaptConfig, generator: torch.Generat
     views = blur(views, settings.blur, generator)
     size, block = (views.shape[-2], views.shape[-1]), settings.mask_block
     noise = draw(len(views), size, block, generator)
-    return views * block_mask(noise, size, block, settings.mask_ratio)
+    return views * block_mask(noise, size, block, settings.mask_ratio).to(views.device)
 
 
-def student_logits(setup: Setup, image: Tensor, kept: Tensor, clean: Tensor) -> Tensor:
+def student_texts(setup: Setup, kept: Tensor) -> StudentTexts:
+    """What the student looks for in images of the classes `kept` (B,K)."""
+    return StudentTexts(setup.words, kept, setup.settings.alignment == "both")
+
+
+def student_logits(
+    setup: Setup, texts: StudentTexts, image: Tensor, kept: Tensor, clean: Tensor
+) -> Tensor:
     """One view (1,3,H,W) -> class logits (1,K,h,w) of the classes `kept` (K,), differentiable.
 
     From all strings of a class or from its name alone, by `alignment`. `clean` is the same view
     without jitter and mask, for v1's guidance.
     """
-    words, settings, network = setup.words, setup.settings, network_of(setup.model)
-    guide = clean if settings.guidance == "clean" else None
-    if settings.alignment != "both":
-        return look(network, image, words.embed_names()[kept], guide) / words.temperature
-    strings = words.of_classes(kept)
-    logits = look(network, image, words.embed()[strings], guide) / words.temperature
-    return class_logits(logits, words.owner[strings][:, kept])
+    guide = clean if setup.settings.guidance == "clean" else None
+    text, owner = texts.of(kept)
+    logits = look(network_of(setup.model), image, text, guide) / setup.words.temperature
+    return logits if owner is None else class_logits(logits.float(), owner)
 
 
 def look(network: CATSeg, image: Tensor, text: Tensor, guide: Tensor | None) -> Tensor:
@@ -84,4 +93,4 @@ def count_classes(logits: Tensor, kept: Tensor, seen: Tensor, classes: int) -> T
     """Logits (1,K,h,w) of the classes `kept` (K,), seen (H,W) -> pixels of each class (T,)."""
     small = F.interpolate(seen[None, None].float(), logits.shape[-2:], mode="nearest")[0] > 0
     labels = kept[logits.argmax(1)]
-    return torch.bincount(labels[small], minlength=classes)
+    return torch.bincount(labels[small], minlength=classes).cpu()

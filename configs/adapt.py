@@ -18,6 +18,7 @@ StrategyName = Literal["vocalign", "entropy", "teacher_student", "masking", "rdu
 Alignment = Literal["none", "teacher", "both"]
 Projection = Literal["q", "k", "v", "out"]
 Towers = Literal["both", "visual", "text"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,9 @@ class AdaptConfig:
     before a round, 1 = every round from the base. A round ends as diverged where one class fills
     more than `max_class_share` or the entropy of the student's labels falls below `min_entropy`
     of its start.
+    Cost (ours). `device` to train on, auto = a CUDA device if there is one; `precision` of its
+    products, auto = bf16 or fp16 on a CUDA device and bf16 on a processor with units for it, the
+    adapter and its average always fp32; `checkpointing` computes activations twice and keeps few.
     Not offered: R's moving BatchNorm statistics and dropout while training; ours stay frozen.
     """
 
@@ -116,6 +120,9 @@ class AdaptConfig:
     memory_mb: float = 3000.0
     cooldown_s: float = 5.0
     threads: int = 1
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+    precision: Precision = "fp32"
+    checkpointing: bool = False
     seed: int = 0
 
     def problems(self) -> list[str]:

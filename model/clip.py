@@ -5,11 +5,14 @@ Source: KU-CVLAB/CAT-Seg @6d3a188, third_party/model_vpt.py, behaviour re-implem
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from open_clip.transformer import LayerNorm, QuickGELU
 from torch import Tensor, nn
 
+from acclimate.model.chunks import piece
 from acclimate.model.config import CATSegConfig
 
 
@@ -110,13 +113,14 @@ class ImageTower(nn.Module):
         """Tokens of `embed` -> dense features (B, 1+h*w, C) and guidance outputs (B, 1+h*w, W)."""
         hooks = []
         for i, block in enumerate(self.resblocks[:-1]):
-            x = block(x)
+            x = piece(block, x)
             if i in self.config.guidance_layers:
                 hooks.append(x)
         last = self.resblocks[-1]
         assert isinstance(last, Block)
         residual = x[:, :1] if self.config.variant == "v2" else x
-        return self.ln_post(last.dense(x, residual)) @ self.proj, hooks
+        dense = piece(lambda tokens: last.dense(tokens, residual), x)
+        return self.ln_post(dense) @ self.proj, hooks
 
     def _positions(self, grid: tuple[int, int]) -> Tensor:
         stored = self.config.stored_grid
@@ -151,7 +155,7 @@ class TextTower(nn.Module):
         length = int(end.max()) + 1
         x = self.token_embedding(tokens[:, :length]) + self.positional_embedding[:length]
         for block in self.resblocks:
-            x = block(x, causal=True)
+            x = piece(partial(block, causal=True), x)
         x = self.ln_final(x)[torch.arange(len(tokens), device=tokens.device), end]
         features: Tensor = x @ self.text_projection
         return features

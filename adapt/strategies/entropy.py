@@ -11,7 +11,7 @@ from torch import Tensor
 
 from acclimate.adapt.batch import Batch
 from acclimate.adapt.strategy import Setup, Step
-from acclimate.adapt.views import count_classes, student_logits
+from acclimate.adapt.views import count_classes, student_logits, student_texts
 from acclimate.adapt.vocalign import EPSILON, upsample
 from acclimate.errors import Diverged
 
@@ -24,14 +24,16 @@ class Entropy:
 
     def step(self, batch: Batch) -> Step:
         """One pass an image; gradients add up."""
-        every = torch.arange(len(self.setup.words.names))
+        every = torch.arange(len(self.setup.words.names), device=batch.images.device)
         total, said = 0.0, torch.zeros(len(every), dtype=torch.long)
+        texts = student_texts(self.setup, every[None])
         for image, seen in zip(batch.images, batch.valid, strict=True):
-            logits = student_logits(self.setup, image[None], every, image[None])
+            logits = student_logits(self.setup, texts, image[None], every, image[None])
             loss = mean_entropy(logits, seen) / len(batch.images)
-            loss.backward()
+            self.setup.scaler.scale(loss).backward()
             total += loss.item()
             said += count_classes(logits, every, seen, len(every))
+        texts.backward()
         return Step(total, said)
 
 

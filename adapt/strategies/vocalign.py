@@ -19,6 +19,7 @@ from acclimate.adapt.strategy import Setup, Step
 from acclimate.adapt.views import (
     count_classes,
     student_logits,
+    student_texts,
     student_view,
     teacher_probability,
 )
@@ -75,13 +76,15 @@ class VocAlign:
         )  # fmt: skip
         views = student_view(clean, setup.settings, generator)
         total, said = 0.0, torch.zeros(len(setup.words.names), dtype=torch.long)
+        texts = student_texts(setup, taught.classes)
         for i, kept in enumerate(taught.classes):
-            logits = student_logits(setup, views[i : i + 1], kept, clean[i : i + 1])
+            logits = student_logits(setup, texts, views[i : i + 1], kept, clean[i : i + 1])
             target, weight = taught.labels[i : i + 1], taught.weights[i : i + 1]
             loss = pseudo_label_loss(logits, target, weight) / len(views)
-            loss.backward()
+            setup.scaler.scale(loss).backward()
             total += loss.item()
             said += count_classes(logits, kept, seen[i], len(said))
+        texts.backward()
         return Step(total, said)
 
 
@@ -98,4 +101,6 @@ def teach(probability: Tensor, valid: Tensor, settings: AdaptConfig, safety: lis
     weights = weights if q is None else weights * q
     if settings.prune_student:
         return Taught(labels.local, weights, kept)
-    return Taught(labels.class_ids, weights, torch.arange(classes).expand(len(kept), -1))
+    return Taught(
+        labels.class_ids, weights, torch.arange(classes, device=kept.device).expand(len(kept), -1)
+    )

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
 from acclimate.adapt.batch import Frames, to_images
 from acclimate.adapt.strategies.entropy import mean_entropy
@@ -15,6 +16,7 @@ from acclimate.adapt.views import (
     class_logits,
     count_classes,
     student_logits,
+    student_texts,
     student_view,
     teacher_probability,
 )
@@ -33,20 +35,24 @@ def test_class_logits_have_the_summed_softmax() -> None:
     torch.testing.assert_close(class_logits(logits, owner).softmax(1), expected)
 
 
+def seen_by(setup: Setup, image: Tensor, kept: Tensor, clean: Tensor) -> Tensor:
+    return student_logits(setup, student_texts(setup, kept[None]), image, kept, clean)
+
+
 @torch.no_grad()
 def test_the_student_reads_names_or_concepts(make: Make, frames: Frames) -> None:
     image = to_images(frames[:1])
     both, names = make(), make(alignment="teacher")
     words = names.words
     plain = words.base.network(image, words.embed_names())
-    assert torch.equal(student_logits(names, image, EVERY, image), plain)
+    assert torch.equal(seen_by(names, image, EVERY, image), plain)
     served = words.base.network(image, words.embed())
     expected = class_logits(served, words.owner)
-    torch.testing.assert_close(student_logits(both, image, EVERY, image), expected)
+    torch.testing.assert_close(seen_by(both, image, EVERY, image), expected)
     kept = torch.tensor([1, 3])
     some = words.base.network(image, words.embed()[[1, 2, 3, 6]])
     torch.testing.assert_close(
-        student_logits(both, image, kept, image),
+        seen_by(both, image, kept, image),
         class_logits(some, words.owner[[1, 2, 3, 6]][:, kept]),
     )
 
@@ -77,10 +83,10 @@ def test_a_clean_guide_reaches_v1s_resnet_alone(
 ) -> None:
     hidden, clean = torch.zeros(1, 3, 64, 64), to_images(frames[:1])
     same, guided = make(variant), make(variant, guidance="clean")
-    before = student_logits(same, hidden, EVERY, clean)
-    after = student_logits(guided, hidden, EVERY, clean)
+    before = seen_by(same, hidden, EVERY, clean)
+    after = seen_by(guided, hidden, EVERY, clean)
     assert torch.equal(before, after) is not moves
-    assert torch.equal(student_logits(guided, hidden, EVERY, hidden), before)
+    assert torch.equal(seen_by(guided, hidden, EVERY, hidden), before)
 
 
 def test_hidden_blocks_are_black_after_the_jitter(frames: Frames) -> None:
