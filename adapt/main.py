@@ -42,6 +42,7 @@ from acclimate.adapt.lora import (
 from acclimate.adapt.round import Round, read_round
 from acclimate.adapt.temperature import temperature_for
 from acclimate.adapt.train import Trained, train_round
+from acclimate.adapt.uptime import die_with_parent
 from acclimate.adapt.validate import Verdict
 from acclimate.adapt.words import Words
 from acclimate.configs.adapt import AdaptConfig
@@ -281,6 +282,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--round", type=Path, required=True, help="round.json of the daemon")
     options = parser.parse_args(arguments)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    die_with_parent()
     try:
         task = read_round(options.round)
         verdict = run(task)

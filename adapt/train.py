@@ -14,6 +14,7 @@ from acclimate.adapt.batch import Frames, draw_batch
 from acclimate.adapt.compute import Compute, compute_for, placed
 from acclimate.adapt.hood import valid_pixels
 from acclimate.adapt.learner import Learner
+from acclimate.adapt.uptime import Uptime
 from acclimate.adapt.words import Words
 from acclimate.configs.adapt import AdaptConfig
 from acclimate.errors import Diverged
@@ -53,9 +54,9 @@ def train_round(
         shrink(model, settings.adapter_decay)
         age = 0 if settings.adapter_decay == 1 else age
     started = time.monotonic()
-    with placed(model, words, compute.device):
+    with placed(model, words, compute.device), Uptime() as uptime:
         learner = Learner(compute, model, words, settings, seed, age)
-        losses = _learn(learner, compute, frames, started, progress)
+        losses = _learn(learner, compute, frames, uptime, progress)
     if not all(bool(value.isfinite().all()) for value in learner.adapter.values()):
         raise Diverged("the adapter is not finite after training; lower adapt.lr")
     distance = distance_to_base(model).item()
@@ -64,13 +65,13 @@ def train_round(
 
 
 def _learn(
-    learner: Learner, compute: Compute, frames: Frames, started: float, progress: Progress
+    learner: Learner, compute: Compute, frames: Frames, uptime: Uptime, progress: Progress
 ) -> list[float]:
     """The loss of every step until all are taken or time is short."""
     settings, losses = learner.settings, list[float]()
     valid = valid_pixels(settings, frames)
     while learner.taken < settings.steps:
-        if time.monotonic() - started > 0.8 * settings.deadline_s:
+        if uptime.seconds > 0.8 * settings.deadline_s:
             break
         batch = draw_batch(frames, valid, settings, learner.generator)
         losses.append(learner.step(batch.to(compute.device)).loss)

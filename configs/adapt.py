@@ -60,7 +60,9 @@ class AdaptConfig:
     of its start.
     Cost (ours). `device` to train on, auto = a CUDA device if there is one; `precision` of its
     products, auto = bf16 or fp16 on a CUDA device and bf16 on a processor with units for it, the
-    adapter and its average always fp32; `checkpointing` computes activations twice and keeps few.
+    adapter and its average always fp32; `checkpointing` computes activations twice and keeps few;
+    a round stands still while frames take longer to serve than `max_latency_ms` (capture to
+    labels, nine in ten; 0 = no limit).
     Not offered: R's moving BatchNorm statistics and dropout while training; ours stay frozen.
     """
 
@@ -119,6 +121,7 @@ class AdaptConfig:
     deadline_s: float = 60.0
     memory_mb: float = 3000.0
     cooldown_s: float = 5.0
+    max_latency_ms: float = 0.0
     threads: int = 1
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     precision: Precision = "fp32"
@@ -145,7 +148,7 @@ SHARES = frozenset({
 })  # fmt: skip
 MAY_BE_ZERO = frozenset({
     "top_k", "balance", "jitter", "seed", "cooldown_s", "warmup_steps", "weight_decay", "clip_norm",
-    "temperature", "anchor", "crop",
+    "temperature", "anchor", "crop", "max_latency_ms",
 })  # fmt: skip
 
 _PUBLISHED: dict[str, Any] = {

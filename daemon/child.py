@@ -79,6 +79,14 @@ class Child:
         self._process.wait()
         self._reader.join(LAST_WORDS)
 
+    def hold(self) -> None:
+        """Stop it and its children where they are, until `let_go`."""
+        self._signal(signal.SIGSTOP)
+
+    def let_go(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+
     def memory_mb(self) -> float:
         """Resident memory in MiB; 0 for a process that is gone."""
         try:

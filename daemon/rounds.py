@@ -41,6 +41,7 @@ class RoundProcess:
         self.parent, self.reason = registry.state.active, reason
         self.settings, self.step = config.adapt, 0
         self._started = time.monotonic()
+        self._held, self._held_since = 0.0, None  # type: float, float | None
         self._verdict: dict[str, Any] | None = None
         self._trouble = ""
         self._out = registry.folder / "candidates" / self.id
@@ -64,6 +65,23 @@ class RoundProcess:
         """How long it has been running."""
         return time.monotonic() - self._started
 
+    @property
+    def held(self) -> float:
+        """How many seconds of that it stood still."""
+        since = self._held_since
+        return self._held + (0.0 if since is None else time.monotonic() - since)
+
+    def hold(self, still: bool) -> None:
+        """Let it stand still, or go on."""
+        if still == (self._held_since is not None):
+            return
+        if still:
+            self._held_since = time.monotonic()
+            self.child.hold()
+        else:
+            self._held, self._held_since = self.held, None
+            self.child.let_go()
+
     def poll(self) -> Outcome | None:
         """Listen to it and hold it to its limits; None while it works."""
         code = self.child.exit_code
@@ -71,8 +89,10 @@ class RoundProcess:
             self._hear(event)
         if code is not None:
             return self._ended(code)
-        if self.seconds > self.settings.deadline_s:
-            return self._cut("deadline", f"took longer than {self.settings.deadline_s:g} s")
+        limit = self.settings.deadline_s
+        if self.seconds - min(self.held, limit) > limit:  # held for longer, it is out of date
+            still = f", {self.held:.0f} s of it held for serving" if self.held else ""
+            return self._cut("deadline", f"took longer than {limit:g} s{still}")
         if (used := self.child.memory_mb()) > self.settings.memory_mb:
             return self._cut(
                 "memory", f"used {used:.0f} MiB, {self.settings.memory_mb:g} are allowed"

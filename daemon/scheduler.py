@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from acclimate.configs.schema import Config
 from acclimate.daemon.events import EventLog
+from acclimate.daemon.governor import Governor
 from acclimate.daemon.metrics import Metrics
 from acclimate.daemon.registry import Registry
 from acclimate.daemon.rounds import Outcome, RoundProcess
@@ -53,6 +54,7 @@ class Rounds:
         self._events, self._metrics = events, metrics
         self._ended = -float("inf")
         self._admitted = 0  # to the buffer, when the last one began
+        self._governor, self._heeded = Governor(0.0), stream.last
 
     def start_if_needed(self) -> None:
         """Begin one if there is a reason; not to be asked during a swap or a probation."""
@@ -71,6 +73,7 @@ class Rounds:
         if gone := self._registry.prune():
             self._events.write("forgotten", ids=gone)
         self.now = RoundProcess(self.config, self._registry, reason, mode, adapter)
+        self._governor = Governor(self.config.adapt.max_latency_ms)
         self._admitted = self._stream.last.get("buffer", {}).get("admitted", 0)
         self._events.write(
             "round_started", id=self.now.id, parent=self.now.parent, reason=reason, mode=mode
@@ -79,6 +82,7 @@ class Rounds:
     def watch(self) -> str | None:
         """The candidate of a round that has just ended, taken into the registry."""
         if self.now is None or (outcome := self.now.poll()) is None:
+            self._govern()
             return None
         ended, self.now = self.now, None
         self.pause()
@@ -88,6 +92,19 @@ class Rounds:
             self._registry.adopt(ended.id, outcome.candidate)
         self._events.write("round_ended", id=ended.id, parent=ended.parent, **_story(outcome))
         return ended.id if outcome.candidate is not None else None
+
+    def _govern(self) -> None:
+        """Hold the one that runs while the newest report shows frames that take too long."""
+        if self.now is None or self._stream.last is self._heeded:
+            return
+        self._heeded, before = self._stream.last, self._governor.holding
+        holding = self._governor.heed(self._heeded.get("latency_ms", ()))
+        self.now.hold(holding)
+        if holding != before:
+            self._events.write(
+                "round_held" if holding else "round_goes_on", id=self.now.id,
+                latency_ms=self._governor.latency_ms, limit_ms=self._governor.limit,
+            )  # fmt: skip
 
     def cancel(self) -> None:
         """End the one that runs; its candidate must not be born."""

@@ -125,6 +125,11 @@ _SENTENCES: dict[str, Any] = {
     "reference": lambda e: "the stream's own look is known: drift is measured from here",
     "round_started": lambda e: f"round {e['id']} from {e['parent']}: {e['reason']}",
     "round_ended": _round_ended,
+    "round_held": lambda e: (
+        f"round {e['id']} stands still: frames take {e['latency_ms']:.0f} ms, "
+        f"{e['limit_ms']:g} are allowed"
+    ),
+    "round_goes_on": lambda e: f"round {e['id']} goes on: frames take {e['latency_ms']:.0f} ms",
     "round_cancelled": lambda e: f"round {e['id']} cancelled",
     "swapped": lambda e: (
         f"{e['id']} serves instead of {e['since']} ({e['why']}), gap {e['gap_ms']:.1f} ms"

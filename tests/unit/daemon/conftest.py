@@ -108,6 +108,7 @@ class House:
     outcome: Outcome | str | None = None
     parents: list[str] = field(default_factory=list)
     killed: list[str] = field(default_factory=list)
+    held: list[bool] = field(default_factory=list)
     life: Lifecycle = field(init=False)
     log: EventLog = field(init=False)
 
@@ -175,6 +176,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
             self.parent, self.reason = registry.state.active, reason
             self.settings, self.step = config.adapt, 0
             self.child = SimpleNamespace(kill=lambda: one.killed.append(self.id))
+            self.hold = one.held.append
             one.parents.append(self.parent)
 
         def poll(self) -> Outcome | None:
