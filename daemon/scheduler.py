@@ -101,10 +101,11 @@ class Rounds:
         holding = self._governor.heed(self._heeded.get("latency_ms", ()))
         self.now.hold(holding)
         if holding != before:
-            self._events.write(
-                "round_held" if holding else "round_goes_on", id=self.now.id,
-                latency_ms=self._governor.latency_ms, limit_ms=self._governor.limit,
-            )  # fmt: skip
+            told = {"latency_ms": self._governor.latency_ms, "limit_ms": self._governor.limit}
+            if holding:
+                self._events.write("round_held", id=self.now.id, **told)
+            else:
+                self._events.write("round_goes_on", id=self.now.id, **told)
 
     def cancel(self) -> None:
         """End the one that runs; its candidate must not be born."""
