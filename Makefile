@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: setup demo test check train-default bench-default bench-model bench-serve clean
+.PHONY: setup demo test check train-default train-augmented bench-default bench-model bench-serve clean
 
 setup: .venv/.ready
 
@@ -26,6 +26,9 @@ check: setup
 
 train-default: setup
 	$(BIN)/python -m acclimate.model.pretrain
+
+train-augmented: setup
+	$(BIN)/python -m acclimate.model.pretrain --augmented
 
 bench-default: setup
 	$(BIN)/python -m benchmarks.default

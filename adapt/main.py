@@ -49,7 +49,7 @@ from acclimate.configs.adapt import AdaptConfig
 from acclimate.configs.vocabulary import Vocabulary, load_served
 from acclimate.errors import AcclimateError, NotEnoughData, SourceError
 from acclimate.model.colour import recolour_frame
-from acclimate.model.load import BaseModel, load_base
+from acclimate.model.load import EMBEDDED, BaseModel, load_base
 from acclimate.model.projections import merged_projections
 from acclimate.runtime.buffer import Entry, FrameBuffer
 from acclimate.runtime.bundle import ADAPTER, Arrays, Bundle, load_bundle, write_bundle
@@ -106,12 +106,13 @@ def hold(
     colour = rivals[SERVING].bundle.inputs["colour"]
     valid = valid_pixels(task.config.adapt, [recolour_frame(f, colour) for f in frames])[0].numpy()
     unseen, bundles = [frame for _, frame in heldout], {n: r.bundle for n, r in rivals.items()}
+    embedded = task.config.model.weights in (None, *EMBEDDED)
     contest = Contest(engine, unseen, valid, bundles, task.config.gate)
     return rivals, Court(
         contest,
         remembered([one.bundle for one in good], [one.folder for one in good],
                    task.config.gate.memory_frames),
-        source_lesson(contest.base.bundle, vocabulary, task.config.model.weights is None),
+        source_lesson(contest.base.bundle, vocabulary, embedded),
         _labelled(task, engine), vocabulary.names,
         [i for i, one in enumerate(vocabulary.classes) if one.safety],
         Reporter(contest, base, vocabulary.strings, [entry.sequence for entry, _ in heldout]),

@@ -33,7 +33,11 @@ class SourceConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Base weights (None = embedded default) and vocabulary (packaged name or file)."""
+    """Base weights and vocabulary (packaged name or file).
+
+    `weights`: a file, a published name, "default" (as None) or "augmented": the embedded base, or
+    the same trained on with strong photometric augmentation.
+    """
 
     weights: str | None = None
     vocabulary: str = "world"

@@ -21,9 +21,11 @@ from acclimate.model.files import read_weights
 from acclimate.model.shapes import build, identify, infer
 from acclimate.model.templates import IMAGENET_SELECT_CLIP, SINGLE
 
-__all__ = ["DEFAULT", "BaseModel", "build", "load_base"]
+__all__ = ["EMBEDDED", "BaseModel", "build", "load_base"]
 
-DEFAULT = Path(__file__).parent / "default"
+EMBEDDED = {
+    name: Path(__file__).parent / name / "weights.safetensors" for name in ("default", "augmented")
+}
 _OFFICIAL = {"v2": SINGLE, "v1": IMAGENET_SELECT_CLIP}
 _STRANGERS = 67  # rows of a compact token table beside its known words, see text.compact
 _NO_BASE = {
@@ -53,12 +55,12 @@ class BaseModel:
 
 
 def load_base(weights: Path | str | None = None) -> BaseModel:
-    """Load the embedded default, a published file by its name, or a weights file.
+    """Load an embedded base (None: the default), a published file by its name, or a weights file.
 
     A config.json beside the file tells its shape; official files need none. Raises
     CheckpointError naming the file and what is wrong with it.
     """
-    path, digest = locate(weights or DEFAULT / "weights.safetensors")
+    path, digest = locate(EMBEDDED.get(str(weights or "default"), weights or ""))
     state = read_weights(path)
     known = state.pop("known_tokens", None)
     beside = path.with_name("config.json")

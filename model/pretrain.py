@@ -1,6 +1,7 @@
-"""Train the embedded default from scratch on the procedural world: `make train-default`.
+"""Train the embedded bases on the procedural world: `make train-default train-augmented`.
 
-Day scenes and source names only: other looks and other words are what adaptation is for.
+Day scenes and source names only: other looks and other words are what adaptation is for. The
+default is trained from scratch; `augmented` goes on from it with strong photometric augmentation.
 Everything that made the shipped weights is in TRAINING and in the log beside them.
 """
 
@@ -13,7 +14,7 @@ import platform
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,6 +30,8 @@ from acclimate.model.catseg import CATSeg
 from acclimate.model.checkpoint import to_official
 from acclimate.model.colour import Daylight, daylight_of
 from acclimate.model.config import CATSegConfig
+from acclimate.model.load import EMBEDDED, load_base
+from acclimate.model.photometric import distort
 from acclimate.model.text import START, embed_strings, tokenize
 from acclimate.world import IGNORE, SOURCE_NAMES, Drive
 
@@ -48,7 +51,7 @@ SYNONYMS: tuple[tuple[str, ...], ...] = (
 
 @dataclass(frozen=True)
 class Training:
-    """Settings of the run that made the shipped weights."""
+    """Settings of the run that made the shipped weights; `distorted` is a share of examples."""
 
     seed: int = 2026
     steps: int = 4500
@@ -62,6 +65,10 @@ class Training:
     mask_ratio: float = 0.3
     jitter: float = 0.2
     average: float = 0.995
+    distorted: float = 0.0
+
+
+AUGMENTED = Training(seed=2027, steps=1500, lr=3e-4, warmup=100, distorted=0.75)
 
 
 def known_tokens() -> Tensor:
@@ -118,6 +125,8 @@ def _example(
         image, labels = image[:, ::-1], labels[:, ::-1]
     gain, offset = rng.uniform(1 - training.jitter, 1 + training.jitter, 2)
     out = np.clip((image.astype(np.float32) - 110) * gain + 110 * offset, 0, 255)
+    if training.distorted and rng.random() < training.distorted:
+        out = distort(out, rng)
     if rng.random() < training.mask_share:
         cells = tuple(side // training.mask_block for side in labels.shape)
         keep = (rng.random(cells) > training.mask_ratio).astype(np.float32)
@@ -172,12 +181,18 @@ def day_miou(network: CATSeg, known: Tensor, seeds: range, frames: int = 4) -> f
     return float(100 * (confusion.diagonal() / union)[confusion.sum(1) > 0].mean())
 
 
-def train(training: Training, out: Path) -> None:
-    """The whole run; leaves weights.safetensors, config.json and train_log.json in `out`."""
+def train(training: Training, out: Path, start: Path | None = None) -> None:
+    """The whole run, from scratch or from the weights `start`.
+
+    Leaves weights.safetensors, config.json and train_log.json in `out`.
+    """
     torch.manual_seed(training.seed)
     rng = np.random.default_rng(training.seed)
     known = known_tokens()
-    network = CATSeg(default_config(len(known))).train()
+    network = CATSeg(default_config(len(known)))
+    if start is not None:
+        network.load_state_dict(load_base(start).network.state_dict())
+    network.train()
     averaged = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(training.average)
     )
@@ -185,7 +200,7 @@ def train(training: Training, out: Path) -> None:
         network.parameters(), lr=training.lr, weight_decay=training.weight_decay
     )
     log: list[dict[str, float]] = []
-    start, loss_sum = time.monotonic(), 0.0
+    started, loss_sum = time.monotonic(), 0.0
     for step, (images, labels) in zip(range(training.steps), batches(training), strict=False):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, training)
@@ -200,7 +215,7 @@ def train(training: Training, out: Path) -> None:
             shown = cast("CATSeg", averaged.module)
             miou = day_miou(shown, known, range(500, 512))
             row = {"step": step + 1, "loss": loss_sum / (step % LOG_EVERY + 1), "day_miou": miou}
-            log.append(row | {"seconds": round(time.monotonic() - start)})
+            log.append(row | {"seconds": round(time.monotonic() - started)})
             loss_sum = 0.0
             print(json.dumps(log[-1]), flush=True)
             _save(out, shown, known, training, log)
@@ -238,10 +253,15 @@ def _save(
 def main() -> None:
     """Command line of `make train-default`."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "default")
-    parser.add_argument("--steps", type=int, default=Training.steps)
+    parser.add_argument("--augmented", action="store_true", help="go on from the default")
+    parser.add_argument("--out", type=Path, help="default: where the shipped weights lie")
+    parser.add_argument("--steps", type=int, help="default: as the shipped weights")
     arguments = parser.parse_args()
-    train(Training(steps=arguments.steps), arguments.out)
+    training = AUGMENTED if arguments.augmented else Training()
+    name = "augmented" if arguments.augmented else "default"
+    training = replace(training, steps=arguments.steps or training.steps)
+    start = EMBEDDED["default"] if arguments.augmented else None
+    train(training, arguments.out or EMBEDDED[name].parent, start)
 
 
 if __name__ == "__main__":

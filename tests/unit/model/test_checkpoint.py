@@ -23,7 +23,7 @@ from acclimate.model.checkpoint import (
 )
 from acclimate.model.config import V1_R101_VITB, VITB_384, VITL_336, CATSegConfig
 from acclimate.model.files import Format, read_weights
-from acclimate.model.load import DEFAULT
+from acclimate.model.load import EMBEDDED
 from acclimate.model.shapes import build, outline
 
 TINY = CATSegConfig(
@@ -188,7 +188,7 @@ def test_a_window_mask_of_other_sizes_is_refused(
 def test_the_default_is_written_as_it_was_read(tmp_path: Path) -> None:
     from acclimate.model.load import load_base
 
-    stored = load_file(DEFAULT / "weights.safetensors")
+    stored = load_file(EMBEDDED["default"].parent / "weights.safetensors")
     del stored["known_tokens"]
     save_official(load_base().network, tmp_path / "w.pth", "detectron2")
     assert same(read_weights(tmp_path / "w.pth"), stored)
@@ -196,7 +196,7 @@ def test_the_default_is_written_as_it_was_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.999])
 def test_a_truncated_file_is_named(tmp_path: Path, share: float) -> None:
-    whole = (DEFAULT / "weights.safetensors").read_bytes()
+    whole = (EMBEDDED["default"].parent / "weights.safetensors").read_bytes()
     path = tmp_path / "torn.safetensors"
     path.write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(CheckpointError, match=r"torn\.safetensors.*copy the file again"):

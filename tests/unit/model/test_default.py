@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from acclimate.errors import CheckpointError
 from acclimate.model.inference import class_probabilities
-from acclimate.model.load import DEFAULT, load_base
+from acclimate.model.load import EMBEDDED, load_base
 from acclimate.model.pretrain import Training, balance, choose_strings, learning_rate
 from acclimate.model.projections import merged_projections
 from acclimate.model.text import embed_strings
@@ -22,13 +22,13 @@ from acclimate.model.text import embed_strings
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     for name in ("weights.safetensors", "config.json"):
-        (tmp_path / name).write_bytes((DEFAULT / name).read_bytes())
+        (tmp_path / name).write_bytes((EMBEDDED["default"].parent / name).read_bytes())
     return tmp_path / "weights.safetensors"
 
 
 def test_the_default_is_small_and_its_log_fits_its_script() -> None:
-    assert (DEFAULT / "weights.safetensors").stat().st_size <= 10 * 10**6
-    record = json.loads((DEFAULT / "train_log.json").read_text())
+    assert (EMBEDDED["default"].parent / "weights.safetensors").stat().st_size <= 10 * 10**6
+    record = json.loads((EMBEDDED["default"].parent / "train_log.json").read_text())
     assert record["settings"] == asdict(Training())
     assert record["log"][-1]["step"] == Training().steps
 
@@ -80,7 +80,7 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return (print, ("this must not run",))
 
-    (tmp_path / "config.json").write_text((DEFAULT / "config.json").read_text())
+    (tmp_path / "config.json").write_text((EMBEDDED["default"].parent / "config.json").read_text())
     path = tmp_path / "weights.pth"
     torch.save({"model": Evil()}, path)
     with pytest.raises(CheckpointError, match=r"weights\.pth"):

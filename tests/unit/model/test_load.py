@@ -17,15 +17,17 @@ from acclimate.errors import CheckpointError
 from acclimate.model.checkpoint import save_official, to_clip, to_official
 from acclimate.model.config import V1_R101_VITB, VITB_384, CATSegConfig
 from acclimate.model.files import Format
-from acclimate.model.load import DEFAULT, build, load_base
+from acclimate.model.load import EMBEDDED, build, load_base
 
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     """A copy of the default under another name."""
-    (tmp_path / "config.json").write_bytes((DEFAULT / "config.json").read_bytes())
+    (tmp_path / "config.json").write_bytes(
+        (EMBEDDED["default"].parent / "config.json").read_bytes()
+    )
     path = tmp_path / "mine.safetensors"
-    path.write_bytes((DEFAULT / "weights.safetensors").read_bytes())
+    path.write_bytes((EMBEDDED["default"].parent / "weights.safetensors").read_bytes())
     return path
 
 
@@ -62,7 +64,7 @@ def test_other_bytes_are_another_base(weights: Path) -> None:
 
 
 def test_the_config_is_written_as_it_is_read() -> None:
-    stored = json.loads((DEFAULT / "config.json").read_text())["network"]
+    stored = json.loads((EMBEDDED["default"].parent / "config.json").read_text())["network"]
     assert json.loads(json.dumps(CATSegConfig.from_dict(stored).to_dict())) == stored
 
 

@@ -13,8 +13,9 @@ import torch
 
 from acclimate.model import pretrain
 from acclimate.model.colour import Daylight
-from acclimate.model.load import DEFAULT, load_base
+from acclimate.model.load import EMBEDDED, load_base
 from acclimate.model.pretrain import (
+    AUGMENTED,
     SYNONYMS,
     TEMPLATE,
     Training,
@@ -107,20 +108,27 @@ def test_a_row_of_the_log_has_the_mean_loss_of_its_steps(
     assert [(row["step"], row["loss"]) for row in record["log"]] == [(4, 3.0), (6, 3.0)]
 
 
-def test_the_shipped_weights_are_small_enough() -> None:
-    assert sum(path.stat().st_size for path in DEFAULT.iterdir()) <= 10 * 10**6
+SHIPPED = {"default": Training(), "augmented": AUGMENTED}
 
 
-def test_the_shipped_log_is_of_these_settings() -> None:
-    record = json.loads((DEFAULT / "train_log.json").read_text())
-    assert record["settings"] == asdict(Training())
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_the_shipped_weights_are_small_enough(name: str) -> None:
+    folder = EMBEDDED[name].parent
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 10 * 10**6
+
+
+@pytest.mark.parametrize(("name", "training"), SHIPPED.items())
+def test_the_shipped_log_is_of_these_settings(name: str, training: Training) -> None:
+    record = json.loads((EMBEDDED[name].parent / "train_log.json").read_text())
+    assert record["settings"] == asdict(training)
     steps = [row["step"] for row in record["log"]]
     assert steps == sorted(set(steps))
-    assert steps[-1] == Training().steps
+    assert steps[-1] == training.steps
 
 
-def test_the_shipped_config_is_of_this_script() -> None:
-    config = json.loads((DEFAULT / "config.json").read_text())
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_the_shipped_config_is_of_this_script(name: str) -> None:
+    config = json.loads((EMBEDDED[name].parent / "config.json").read_text())
     expected = default_config(len(known_tokens())).to_dict()
     daylight = Daylight.from_dict(config.pop("daylight"))
     assert config == {"network": json.loads(json.dumps(expected)), "template": TEMPLATE}
@@ -129,7 +137,22 @@ def test_the_shipped_config_is_of_this_script() -> None:
     np.testing.assert_allclose(daylight.spread, again.spread, atol=1)
 
 
-def test_the_shipped_words_are_those_of_the_synonyms() -> None:
-    known = load_base().known
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_the_shipped_words_are_those_of_the_synonyms(name: str) -> None:
+    known = load_base(name).known
     assert known is not None
     torch.testing.assert_close(known, known_tokens(), rtol=0, atol=0)
+
+
+def test_a_run_goes_on_from_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One step of no length on from the default is the default."""
+    monkeypatch.setattr(pretrain, "learning_rate", lambda *_: 0.0)
+    monkeypatch.setattr(
+        pretrain, "_step", lambda network, *_: 0 * sum(p.sum() for p in network.parameters())
+    )
+    monkeypatch.setattr(pretrain, "batches", lambda _: itertools.repeat((None, None)))
+    monkeypatch.setattr(pretrain, "day_miou", lambda *_: 0.0)
+    pretrain.train(Training(steps=1), tmp_path, EMBEDDED["default"])
+    made = load_base(tmp_path / "weights.safetensors").network.state_dict()
+    for name, value in load_base().network.state_dict().items():
+        torch.testing.assert_close(made[name], value, rtol=0, atol=0)

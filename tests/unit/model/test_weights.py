@@ -13,7 +13,7 @@ from torch import Tensor
 from acclimate.errors import CheckpointError
 from acclimate.model.checkpoint import save_official, to_clip, to_official
 from acclimate.model.files import read_weights
-from acclimate.model.load import DEFAULT, build, load_base
+from acclimate.model.load import EMBEDDED, build, load_base
 from acclimate.model.weights import export, inspect, main
 from tests.unit.model.test_load import OFFICIAL_V1, OFFICIAL_V2
 
@@ -63,7 +63,7 @@ def test_v1(v1: Path) -> None:
 
 
 def test_the_default() -> None:
-    report = inspect(str(DEFAULT / "weights.safetensors"))
+    report = inspect(str(EMBEDDED["default"].parent / "weights.safetensors"))
     assert (report.kind, report.container) == ("v2", "safetensors")
     assert "a table of 56 words" in report.what
     assert report.sizes["image_size"] == (160, 224)
@@ -163,4 +163,4 @@ def test_a_damaged_file_is_not_exported(v2: Path, tmp_path: Path) -> None:
 
 def test_a_compact_table_has_no_official_form(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="copy both"):
-        export(str(DEFAULT / "weights.safetensors"), tmp_path / "w.pth", None)
+        export(str(EMBEDDED["default"].parent / "weights.safetensors"), tmp_path / "w.pth", None)
