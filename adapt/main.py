@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -28,16 +27,16 @@ from peft import PeftModel
 from acclimate.adapt.batch import Frames
 from acclimate.adapt.gate.champions import Champion, champions, earlier
 from acclimate.adapt.gate.contest import SERVING, Contest
-from acclimate.adapt.gate.memory import kept, remembered, source_lesson
+from acclimate.adapt.gate.memory import remembered, source_lesson
 from acclimate.adapt.gate.report import Reporter
 from acclimate.adapt.gate.trial import Court
 from acclimate.adapt.hood import valid_pixels
+from acclimate.adapt.leave import PROBES, Leaver, Sample
 from acclimate.adapt.lora import (
     adapter_for,
     copy_tensors,
     load_adapter,
     network_of,
-    save_adapter,
 )
 from acclimate.adapt.round import Round, read_round
 from acclimate.adapt.temperature import temperature_for
@@ -47,19 +46,18 @@ from acclimate.adapt.validate import Verdict
 from acclimate.adapt.words import Words
 from acclimate.configs.adapt import AdaptConfig
 from acclimate.configs.vocabulary import Vocabulary, load_served
-from acclimate.errors import AcclimateError, NotEnoughData, SourceError
+from acclimate.errors import AcclimateError, BundleError, NotEnoughData, SourceError
 from acclimate.model.colour import recolour_frame
 from acclimate.model.load import EMBEDDED, BaseModel, load_base
 from acclimate.model.projections import merged_projections
 from acclimate.runtime.buffer import Entry, FrameBuffer
-from acclimate.runtime.bundle import ADAPTER, Arrays, Bundle, load_bundle, write_bundle
-from acclimate.runtime.durable import fresh_folder
+from acclimate.runtime.bundle import ADAPTER, Arrays, Bundle, load_bundle
 from acclimate.runtime.engine import Engine
 from acclimate.runtime.engines import open_engine
 from acclimate.runtime.evaluate import evaluate, labelled
+from acclimate.runtime.job import manifest
 
-Sample = tuple[Entry, NDArray[np.uint8]]
-MIN_HELDOUT, PROBES = 4, 4
+MIN_HELDOUT = 4
 NO_DATA = 75
 
 
@@ -80,16 +78,21 @@ def run(task: Round) -> Verdict:
     colour = _colours(task, accepted, court)
     seen = [recolour_frame(frame, colour) for frame in frames]
     words.temperature = _temperature(base, words, seen, settings)
-    model = _accepted_model(base, task)
-    trained = _train(task, accepted, model, words, seen, time.monotonic() - started)
+    start = _start(task, engine, vocabulary)
+    model = _model(base, start, settings)
+    trained = _train(task, start, model, words, seen, time.monotonic() - started)
     candidate = _candidate(task, accepted, engine, model, words, colour, heldout)
     verdict = court.judge(candidate)
     verdict.numbers["champions_s"] = round(court.seconds, 2)
+    left = Leaver(task, court, training)
     if verdict.accepted:
-        _leave(task, court, candidate, model, trained, training, verdict)
-    elif task.mode == "train" and (name := court.contest.free_winner()) is not None:
-        verdict = replace(verdict, instead=name, card=court.earned(name))
-        _leave_free(task, court, rivals[name], name, training, verdict)
+        left.learned(task.out_dir, candidate, model, trained, verdict)
+    elif task.mode == "train":
+        if verdict.sound and settings.go_on:
+            left.learned(task.learned_dir, candidate, model, trained, verdict)
+        if (name := court.contest.free_winner()) is not None:
+            verdict = replace(verdict, instead=name, card=court.earned(name))
+            left.free(rivals[name], name, verdict)
     return verdict
 
 
@@ -152,11 +155,20 @@ def _load(buffer: FrameBuffer, entries: list[Entry]) -> list[Sample]:
     return samples
 
 
-def _accepted_model(base: BaseModel, task: Round) -> PeftModel:
-    folder = task.parent_dir / ADAPTER
+def _start(task: Round, engine: Engine, vocabulary: Vocabulary) -> Path:
+    """What the last sound round learned, though it does not serve; without it what serves."""
+    with contextlib.suppress(BundleError):
+        if task.start is not None and task.config.adapt.go_on:
+            load_bundle(task.start, engine.info, vocabulary.digest)
+            return task.start
+    return task.parent_dir
+
+
+def _model(base: BaseModel, start: Path, settings: AdaptConfig) -> PeftModel:
+    folder = start / ADAPTER
     if folder.is_dir():
         return load_adapter(base.network, folder)
-    return adapter_for(base.network, task.config.adapt)
+    return adapter_for(base.network, settings)
 
 
 def _colours(task: Round, accepted: Bundle, court: Court) -> NDArray[np.float32]:
@@ -173,7 +185,7 @@ def _temperature(base: BaseModel, words: Words, frames: Frames, settings: AdaptC
 
 
 def _train(
-    task: Round, accepted: Bundle, model: PeftModel, words: Words, frames: Frames, spent: float
+    task: Round, start: Path, model: PeftModel, words: Words, frames: Frames, spent: float
 ) -> Trained:
     """Train, or in mode "validate" take the given adapter's tensors as they are. `spent` seconds
     have passed; to judge what was learned takes less than that."""
@@ -188,7 +200,7 @@ def _train(
             raise SystemExit("the daemon is gone")
         say({"event": "progress", "step": step, "steps": task.config.adapt.steps, "loss": loss})
 
-    age = accepted.manifest.get("training", {}).get("age", 0)
+    age = (manifest(start) or {}).get("training", {}).get("age", 0)
     left = max(1.0, task.config.adapt.deadline_s - 2 * spent)
     settings = replace(task.config.adapt, deadline_s=left)
     return train_round(model, words, frames, settings, task.seed, progress, age)
@@ -216,62 +228,6 @@ def _candidate(
     return Bundle(task.id, manifest, inputs, probes, labels)
 
 
-def _leave(
-    task: Round, court: Court, candidate: Bundle, model: PeftModel,
-    trained: Trained, training: list[Sample], verdict: Verdict,
-) -> None:  # fmt: skip
-    """Write the candidate's folder, whole or not at all."""
-    folder = fresh_folder(task.out_dir.with_name(task.out_dir.name + ".adapter"))
-    save_adapter(model, folder)
-    frames = [entry.path.stem for entry, _ in training]
-    told = {"training": trained.to_dict() | {"frames": frames}}
-    _write(task, court, candidate, candidate.manifest | told, training, verdict, folder)
-    shutil.rmtree(folder)
-
-
-def _leave_free(
-    task: Round, court: Court, winner: Champion, name: str, training: list[Sample], verdict: Verdict
-) -> None:  # fmt: skip
-    """The best of what was there, for this condition: nothing was learned for it."""
-    made, bundle = winner.bundle.manifest, winner.bundle
-    probes = court.contest.frames[:PROBES]
-    labels = np.stack([court.contest.engine.infer(frame, bundle).labels for frame in probes])
-    manifest = {
-        "id": task.id, "parent": made["id"], "sequence": task.sequence, "kind": "normalisation",
-        "base_digest": made["base_digest"], "vocabulary_digest": made["vocabulary_digest"],
-        "is": name, "training": made.get("training", {}),
-    }  # fmt: skip
-    chosen = replace(bundle, id=task.id, probe_frames=np.stack(probes), probe_labels=labels)
-    adapter = winner.folder / ADAPTER
-    folder = adapter if adapter.is_dir() else None
-    _write(task, court, chosen, manifest, training, verdict, folder)
-
-
-def _write(
-    task: Round, court: Court, bundle: Bundle, manifest: dict[str, Any], training: list[Sample],
-    verdict: Verdict, adapter: Path | None,
-) -> None:  # fmt: skip
-    whole = manifest | {
-        "created": time.time(),
-        "verdict": verdict.to_dict(),
-        "card": verdict.card,
-        "condition": condition([entry.embedding for entry, _ in training]),
-    }
-    memory = kept(court.contest.frames, court.contest.against_best().labels, task.config.gate)
-    write_bundle(
-        task.out_dir, whole, bundle.inputs, bundle.probe_frames, bundle.probe_labels, adapter,
-        memory,
-    )  # fmt: skip
-
-
-def condition(embeddings: list[NDArray[np.float32]]) -> dict[str, Any]:
-    """Where and how widely a set of frames lies: {"mean": (D,), "spread": mean distance}."""
-    stacked = np.stack(embeddings)
-    mean = stacked.mean(0)
-    spread = float(np.linalg.norm(stacked - mean, axis=1).mean())
-    return {"mean": mean.tolist(), "spread": spread}
-
-
 def say(message: dict[str, Any]) -> None:
     """One JSON line to the daemon."""
     print(json.dumps(message), flush=True)
@@ -294,7 +250,8 @@ def main(arguments: list[str] | None = None) -> int:
         say({"event": "error", "message": str(error)})
         return 1
     where = str(task.out_dir) if verdict.accepted or verdict.instead else None
-    say({"event": "verdict", **verdict.to_dict(), "candidate": where})
+    learned = str(task.learned_dir) if task.learned_dir.is_dir() else None
+    say({"event": "verdict", **verdict.to_dict(), "candidate": where, "learned": learned})
     return 0
 
 

@@ -30,6 +30,7 @@ class Verdict:
     `card`: over which alternative it was measured, what it earned in points of mIoU, the bounds of
     that and their confidence. `instead`: the alternative that should serve in its place, if one
     should: the id of a bundle that is there, or the round's own, then with other colours.
+    `sound`: nothing speaks against it but that it does not win, and it is not surely worse.
     """
 
     accepted: bool
@@ -37,6 +38,7 @@ class Verdict:
     numbers: dict[str, float]
     card: dict[str, Any] = field(default_factory=dict)
     instead: str | None = None
+    sound: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""

@@ -26,7 +26,7 @@ FPS, STRIDE = 8.0, 2
 
 @dataclass
 class Adapted:
-    """Where a stream's rounds led: the last accepted bundle, and every verdict on the way."""
+    """Where a stream's rounds led: what serves at its end, and every verdict on the way."""
 
     bundle: Bundle
     folder: Path
@@ -36,12 +36,14 @@ class Adapted:
 def adapt_along(
     config: Config, state: Path, work: Path, seed: int, shifts: Sequence[Shift], frames: int
 ) -> Adapted:
-    """Drive `frames` frames under each shift, then one round; each starts from the accepted one."""
+    """Drive `frames` frames under each shift, then one round; each starts from what the one before
+    learned, served or not. What the gate lets through or puts instead serves, without probation."""
     engine = open_engine(state / "engine", config.serving.threads)
     shutil.rmtree(work, ignore_errors=True)
     base = state / "adapters" / "base"
     best = Adapted(load_bundle(base, engine.info), base)
     good = [base]
+    good, learned = [base], None  # type: list[Path], Path | None
     buffer, drive, index = FrameBuffer(work / "buffer", config.buffer), Drive(seed, fps=FPS), 0
     for number, shift in enumerate(shifts, 1):
         for _ in range(frames):

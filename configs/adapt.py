@@ -55,7 +55,8 @@ class AdaptConfig:
     Stream (ours). `colour`: how far the stream's colours are moved towards daylight's, 0 = not;
     `hood`: polygons of (x, y) in 0..1 of the engine's frame that nothing is learned from;
     `hood_auto` adds what never moves at the lower edge; `adapter_decay`: share by which B shrinks
-    before a round, 1 = every round from the base. A round ends as diverged where one class fills
+    before a round, 1 = every round from the base; `go_on`: what is sound but does not beat what
+    serves is where the next round starts. A round ends as diverged where one class fills
     more than `max_class_share` or the entropy of the student's labels falls below `min_entropy`
     of its start.
     Cost (ours). `device` to train on, auto = a CUDA device if there is one; `precision` of its
@@ -114,6 +115,7 @@ class AdaptConfig:
     hood: tuple[tuple[Point, ...], ...] = ()
     hood_auto: bool = False
     adapter_decay: float = 0.0
+    go_on: bool = True
     max_class_share: float = 0.95
     min_entropy: float = 0.5
     min_frames: int = 24

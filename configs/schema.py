@@ -107,7 +107,7 @@ class GateConfig:
     min_pseudo_miou: float = 0.5
     min_agreement: float = 0.99
     max_histogram_js: float = 0.02
-    max_jump_js: float = 0.15
+    max_jump_js: float = 0.3
     min_class_recall: float = 0.5
     contest: Literal["better", "not_worse"] = "better"
     margin: float = 0.5

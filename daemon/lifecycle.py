@@ -153,7 +153,8 @@ class Lifecycle:
         if name != self.registry.state.active:
             self._keep(self.registry.activate, name)
         unproven, before = name not in self.registry.state.good, self.stream.window.mean()
-        self.probation = Probation(self.config.probation, before) if unproven else None
+        expected = self.registry.shares(name)
+        self.probation = Probation(self.config.probation, before, expected) if unproven else None
         self.stream.swapped()
         self.metrics.serving(name, self.registry.card(name))
         self.events.write(
@@ -277,6 +278,7 @@ class Lifecycle:
     def force(self, name: str, folder: Path) -> None:
         """Take a bundle in past the gate; probation is what is left to stop it."""
         self.rounds.cancel()
+        self.registry.learn(None)
         self.registry.adopt(name, folder)
         self.events.write("forced", id=name)
         self._swap(name, "forced")
@@ -287,6 +289,7 @@ class Lifecycle:
         if (name := self.stream.better()) is None:
             return False
         self.rounds.cancel()
+        self.registry.learn(None)
         active = self.registry.state.active
         self.events.write("recalled", id=name, instead_of=active, drift=self.stream.ratio)
         self._swap(name, "recall")

@@ -1,8 +1,13 @@
-"""After a swap: do the stream's label-free signals still look as before?"""
+"""After a swap: do the stream's label-free signals still look as before, or as the gate saw them?
+
+What is learned for the dark sees another street than what served, and should: the gate has judged
+that. What came past the gate has only what served before to be like.
+"""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,10 +62,16 @@ class Window:
 
 
 class Probation:
-    """Watches an adapter for its first `frames` frames."""
+    """Watches an adapter for its first `frames` frames.
 
-    def __init__(self, config: ProbationConfig, before: Signals | None) -> None:
-        self._config, self._before = config, before
+    `expected`: class shares (T,) of what it said of the frames that the gate judged it on.
+    """
+
+    def __init__(
+        self, config: ProbationConfig, before: Signals | None,
+        expected: Sequence[float] | None = None,
+    ) -> None:  # fmt: skip
+        self._config, self._before, self._expected = config, before, expected
         self._parts: list[Signals] = []
         self.numbers: dict[str, float] = {}
 
@@ -73,7 +84,7 @@ class Probation:
         now, before = combine(self._parts), self._before
         if now is None or before is None or now.frames < self._config.min_frames:
             return None
-        js = jensen_shannon(before.histogram, now.histogram)
+        js = min(jensen_shannon(one, now.histogram) for one in self._alike(before))
         drop = before.confidence - now.confidence
         self.numbers = {"histogram_js": js, "confidence_drop": drop, "frames": now.frames}
         if not js <= self._config.max_histogram_js:  # NaN is no good sign either
@@ -81,6 +92,11 @@ class Probation:
         if not drop <= self._config.max_confidence_drop:
             return f"confidence_drop {drop:.3f} is above {self._config.max_confidence_drop:g}"
         return None
+
+    def _alike(self, before: Signals) -> list[Shares]:
+        """Class shares that are no surprise."""
+        told = np.asarray(self._expected if self._expected is not None else (), float)
+        return [before.histogram] + [told] * (told.shape == before.histogram.shape)
 
     @property
     def over(self) -> bool:

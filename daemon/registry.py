@@ -4,6 +4,9 @@
 not exist. Sequence numbers only rise: a rollback is a new one that points to an older adapter.
 The newest `KEPT` good adapters and the newest `KEPT` others stay on disk.
 
+`learned/` is what the last round learned if it was sound but not better than what serves: the next
+round starts from it, so that small steps can add up that none would be served for. It never serves.
+
 The words that serve belong to this truth too: those of the configuration, or others set by hand
 over them, for which adapters have copies (see `acclimate.runtime.job.place_for`).
 """
@@ -76,6 +79,7 @@ class Registry:
 
     def reword(self, words: dict[str, str] | None) -> None:
         """These words serve from now on; None = those of the configuration."""
+        self.learn(None)
         self.state.words = words
         self._write()
 
@@ -137,6 +141,21 @@ class Registry:
         self.state.candidate = name
         self._write()
 
+    @property
+    def learned(self) -> Path:
+        """Where the next round starts, if it is there; else from what serves."""
+        return self.folder / "learned"
+
+    def learn(self, folder: Path | None) -> None:
+        """The next round starts from this; None: from what serves."""
+        if self.learned.is_dir():
+            doomed = self.learned.with_name("learned.tmp")
+            shutil.rmtree(doomed, ignore_errors=True)
+            self.learned.rename(doomed)
+            shutil.rmtree(doomed)
+        if folder is not None:
+            folder.rename(self.learned)
+
     def prune(self) -> list[str]:
         """Remove the oldest good and the oldest other adapters, and say which; quarantined ids stay
         remembered. Not while a swap is under way: what it swaps to may be among them."""
@@ -181,6 +200,7 @@ class Registry:
         """Never serve `name` again. Raises SwapRefused for the base, which is always there."""
         if name == BASE:
             raise SwapRefused("the base cannot be quarantined; it is what is left to fall back to")
+        self.learn(None)
         state = self.state
         state.quarantined[name] = reason
         state.good = [other for other in state.good if other != name]
@@ -205,6 +225,12 @@ class Registry:
         """The condition that the base belongs to."""
         self.state.reference = {"mean": mean, "spread": spread}
         self._write()
+
+    def shares(self, name: str) -> list[float] | None:
+        """Class shares (T,) of what an adapter said of the frames it was judged on, if it was."""
+        told = (self.manifest(name) or {}).get("shares")
+        sound = isinstance(told, list) and all(isinstance(share, float) for share in told)
+        return told if sound else None
 
     def condition(self, name: str) -> dict[str, Any] | None:
         """The condition an adapter was made in: {mean, spread}."""

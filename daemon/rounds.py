@@ -20,7 +20,7 @@ NO_DATA = 75
 class Outcome:
     """`verdict`: accepted, refused, instead (refused, but something that is free is better than
     what serves), or why there is none: no_data, deadline, memory, failed. `card`: what `candidate`
-    earned, and over what."""
+    earned, and over what. `learned`: sound but not better, where the next round starts."""
 
     verdict: str
     reasons: tuple[str, ...]
@@ -28,6 +28,7 @@ class Outcome:
     numbers: dict[str, float] = field(default_factory=dict)
     candidate: Path | None = None
     card: dict[str, Any] = field(default_factory=dict)
+    learned: Path | None = None
 
 
 class RoundProcess:
@@ -38,7 +39,7 @@ class RoundProcess:
         mode: Literal["train", "validate"] = "train", adapter: Path | None = None,
     ) -> None:  # fmt: skip
         self.sequence, self.id = registry.next_name()
-        self.parent, self.reason = registry.state.active, reason
+        self.parent, self.reason, self.mode = registry.state.active, reason, mode
         self.settings, self.step = config.adapt, 0
         self._started = time.monotonic()
         self._held, self._held_since = 0.0, None  # type: float, float | None
@@ -52,6 +53,7 @@ class RoundProcess:
             "seed": config.adapt.seed + self.sequence,
             "adapter_dir": str(adapter) if adapter else None, "config": to_dict(config),
             "parent_dir": str(registry.folder_of(self.parent)),
+            "start": str(registry.learned) if registry.learned.is_dir() else None,
             "engine_dir": str(registry.folder / "engine"),
             "buffer_dir": str(registry.folder / "buffer"), "out_dir": str(self._out),
             "good": [str(registry.folder_of(name)) for name in _good(registry)],
@@ -113,7 +115,8 @@ class RoundProcess:
             word = "accepted" if verdict["accepted"] else "refused"
             word = "instead" if verdict.get("instead") else word
             where, card = (self._out, verdict.get("card", {})) if word != "refused" else (None, {})
-            return Outcome(word, told, self.seconds, verdict["numbers"], where, card)
+            learned = Path(verdict["learned"]) if verdict.get("learned") else None
+            return Outcome(word, told, self.seconds, verdict["numbers"], where, card, learned)
         if code == NO_DATA:
             return Outcome("no_data", (self._trouble,), self.seconds)
         died = f"killed by signal {-code}" if code < 0 else f"exit code {code}"

@@ -88,6 +88,8 @@ class Rounds:
         self.pause()
         self._metrics.rounds.labels(outcome.verdict).inc()
         self._metrics.round_seconds.observe(outcome.seconds)
+        if ended.mode == "train" and outcome.verdict not in ("no_data", "deadline", "memory"):
+            self._registry.learn(outcome.learned)
         if outcome.candidate is not None:
             self._registry.adopt(ended.id, outcome.candidate)
         self._events.write("round_ended", id=ended.id, parent=ended.parent, **_story(outcome))
@@ -128,5 +130,5 @@ def _story(outcome: Outcome) -> dict[str, Any]:
     return {
         "verdict": outcome.verdict, "reasons": list(outcome.reasons),
         "seconds": round(outcome.seconds, 2), "numbers": outcome.numbers,
-        "card": outcome.card,
+        "card": outcome.card, "goes_on": outcome.learned is not None,
     }  # fmt: skip

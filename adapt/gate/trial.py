@@ -54,12 +54,15 @@ class Court:
         bounds = self._bounds(one)
         numbers = {"gain": gain.mean, "gain_low": gain.low, "gain_high": gain.high}
         numbers |= {"teacher_drop": -fall.mean} | bounds.numbers | self._drops(bundle)
-        reasons = [*self._short(gain), *bounds.reasons, *self._broken(numbers)]
+        broken = [*bounds.reasons, *self._broken(numbers)]
         if self.labelled is not None:
-            reasons += self._floors(bundle, numbers)
+            broken += self._floors(bundle, numbers)
+        reasons = self._short(gain) + broken
+        sound = not broken and gain.high >= -self.contest.settings.margin
         numbers |= self.report(one) if self.report else {}
         numbers["judged_s"] = round(time.monotonic() - started, 2)
-        return Verdict(not reasons, tuple(reasons), numbers, self.card(self.contest.best, gain))
+        card = self.card(self.contest.best, gain)
+        return Verdict(not reasons, tuple(reasons), numbers, card, sound=sound)
 
     def gains(self, one: Contender) -> tuple[Gain, Gain]:
         """Over the best champion: in a duel, and in the eyes of that champion's own views."""

@@ -15,8 +15,9 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from acclimate.adapt.leave import PROBES, condition
 from acclimate.adapt.lora import load_adapter, lora_tensors, new_adapter, save_adapter
-from acclimate.adapt.main import MIN_HELDOUT, NO_DATA, PROBES, condition, main
+from acclimate.adapt.main import MIN_HELDOUT, NO_DATA, main
 from acclimate.configs.schema import Config, GateConfig, to_dict
 from acclimate.model.load import load_base
 from acclimate.runtime.buffer import FrameBuffer
@@ -29,7 +30,7 @@ from acclimate.world import Drive, Shift
 FRAMES = 30
 CONFIG = replace(
     Config(),
-    adapt=replace(Config().adapt, steps=2, min_frames=8, newest=8),
+    adapt=replace(Config().adapt, steps=2, min_frames=8, newest=8, deadline_s=600),
     buffer=replace(Config().buffer, heldout_share=0.35, novelty=0.0),
     gate=GateConfig(contest="not_worse"),  # two steps earn nothing
 )
@@ -154,7 +155,7 @@ def test_its_manifest_tells_how_it_was_made(accepted: Played, driven: Path) -> N
     assert len(names) == CONFIG.adapt.newest
     assert not any(entries[name].heldout for name in names)
     assert made["verdict"] == {
-        key: said[-1][key] for key in ("accepted", "reasons", "numbers", "card", "instead")
+        key: said[-1][key] for key in ("accepted", "reasons", "numbers", "card", "instead", "sound")
     }
     expected = condition([entries[name].embedding for name in names])
     assert made["condition"]["spread"] == pytest.approx(expected["spread"])
@@ -232,6 +233,38 @@ def test_at_dusk_colours_win_where_nothing_was_learned(
     numbers = again.said[-1]["numbers"]
     assert (again.code, again.said[-1]["instead"]) == (0, None), again.said[-1]
     assert {"memory_drop", "source_drop", "gain", "gain_low", "gain_high"} <= numbers.keys()
+
+
+def test_what_is_sound_but_not_better_is_where_the_next_round_starts(
+    play: Play, prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = replace(CONFIG, gate=replace(GateConfig(), margin_learned=50.0))
+    first = play(asked)
+    said = first.said[-1]
+    assert (said["accepted"], said["sound"], said["candidate"]) == (False, True, None), said
+    learned = Path(said["learned"])
+    opened: list[Path] = []
+
+    def load(network: Any, folder: Path) -> Any:
+        opened.append(folder)
+        return load_adapter(network, folder)
+
+    monkeypatch.setattr("acclimate.adapt.main.load_adapter", load)
+    again = play(asked, id="a2", start=str(learned), out_dir=str(first.folder.parent / "a2"))
+    assert opened == [learned / ADAPTER]
+    made = json.loads((Path(again.said[-1]["learned"]) / "manifest.json").read_text())
+    assert (made["training"]["age"], made["parent"]) == (4, "base")
+    (learned / "inputs.safetensors").write_bytes(b"rotten")
+    torn = play(asked, id="a3", start=str(learned), out_dir=str(first.folder.parent / "a3"))
+    made = json.loads((Path(torn.said[-1]["learned"]) / "manifest.json").read_text())
+    assert (len(opened), made["training"]["age"]) == (1, 2)
+
+
+def test_a_bundle_tells_what_it_said(accepted: Played, prepared: Path) -> None:
+    made = json.loads((accepted.folder / "manifest.json").read_text())
+    engine = open_engine(prepared / "engine", name="onnxruntime-cpu")
+    assert len(made["shares"]) == load_bundle(accepted.folder, engine.info).classes
+    assert sum(made["shares"]) == pytest.approx(1)
 
 
 def test_a_verdict_tells_what_informs(accepted: Played) -> None:

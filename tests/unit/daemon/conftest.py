@@ -170,7 +170,10 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     one = House(state)
 
     class FakeRound:
-        def __init__(self, config: Config, registry: Registry, reason: str, *_: object) -> None:
+        def __init__(
+            self, config: Config, registry: Registry, reason: str, mode: str = "train", *_: object
+        ) -> None:
+            self.mode = mode
             self.sequence, self.id = registry.next_name()
             self.words = registry.words_digest
             self.parent, self.reason = registry.state.active, reason

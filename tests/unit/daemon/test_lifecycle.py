@@ -334,6 +334,23 @@ def test_a_recall_ends_a_round_that_has_become_pointless(house: House) -> None:
     assert len(house.killed) == 1
 
 
+def test_what_was_learned_goes_on_until_its_condition_ends(house: House, tmp_path: Path) -> None:
+    """A round that failed had nothing to say of it only if it never came to learn."""
+    learned = house.life.registry.learned
+    house.settle()
+    house.serving.stream(NIGHT)
+    house.outcome = Outcome("refused", ("gain",), 1.0, learned=bundle(tmp_path, "l1"))
+    house.ticks(3)
+    assert learned.is_dir()
+    assert house.last("round_ended")["goes_on"]
+    house.outcome = Outcome("no_data", ("few",), 1.0)
+    house.drive(NIGHT)
+    assert learned.is_dir()
+    house.outcome = None
+    house.drive(DAY)
+    assert (house.state.active, learned.exists()) == ("base", False)
+
+
 # ---- a full disk stops adapting, never serving
 
 

@@ -104,3 +104,21 @@ def test_a_window_is_never_emptied_by_a_long_interval() -> None:
     assert mean.frames == 505
     window.clear()
     assert window.mean() is None
+
+
+def test_what_the_gate_saw_is_no_surprise() -> None:
+    """Far from what served before, but as it was judged; then far from both."""
+    expected = [1.0, 0.0]
+    sound = Probation(CONFIG, part(0.3, 0.7), expected)
+    sound.add(part(0.95, 0.05))
+    assert sound.regression() is None
+    other = Probation(CONFIG, part(0.9, 0.1), expected)
+    other.add(part(0.0, 1.0))
+    assert (other.regression() or "").startswith("histogram_js")
+
+
+@pytest.mark.parametrize("expected", [[1.0], [], [float("nan"), 1.0], None])
+def test_what_the_gate_cannot_have_seen_does_not_count(expected: list[float] | None) -> None:
+    probation = Probation(CONFIG, part(0.0, 1.0), expected)
+    probation.add(part(1.0, 0.0))
+    assert (probation.regression() or "").startswith("histogram_js 1.000")

@@ -371,3 +371,34 @@ def test_copies_leave_with_their_adapter(registry: Registry, tmp_path: Path) -> 
     copies = [with_words(registry, name, "new") for name in ("base", "a1", "a2")]
     assert registry.prune() == ["a1"]
     assert [folder.exists() for folder in copies] == [True, False, True]
+
+
+def test_what_was_learned_is_replaced_and_dropped(registry: Registry, tmp_path: Path) -> None:
+    registry.learn(bundle(tmp_path, "a1"))
+    registry.learn(bundle(tmp_path, "a2"))
+    assert json.loads((registry.learned / "manifest.json").read_text())["id"] == "a2"
+    assert registry.names() == Registry(registry.folder).names() == ["base"]
+    registry.learn(None)
+    registry.learn(None)
+    assert not registry.learned.exists()
+
+
+def test_a_rollback_and_other_words_end_what_was_learned(
+    registry: Registry, tmp_path: Path
+) -> None:
+    for number, end in enumerate((
+        lambda: registry.quarantine("a9", "collapsed"),
+        lambda: registry.reword({"key": "k", "digest": "d", "over": "o"}),
+    )):  # fmt: skip
+        registry.learn(bundle(tmp_path, f"a{number}"))
+        end()
+        assert not registry.learned.exists()
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"), [([0.5, 0.5], [0.5, 0.5]), (None, None), ("x", None), ([[1.0]], None)]
+)
+def test_shares_are_numbers_or_none(registry: Registry, told: object, expected: object) -> None:
+    file = bundle(registry.folder / "adapters", "a1") / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"shares": told}))
+    assert registry.shares("a1") == expected

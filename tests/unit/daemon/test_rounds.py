@@ -72,7 +72,7 @@ def test_it_is_told_everything(start: Start, registry: Registry) -> None:
         "a0001", 1, "base", "drift 3 is above 2",
     )  # fmt: skip
     assert task == {
-        "good": [str(state / "adapters" / "base")],
+        "good": [str(state / "adapters" / "base")], "start": None,
         "id": "a0001", "sequence": 1, "mode": "train", "seed": 8, "adapter_dir": None,
         "parent_dir": str(state / "adapters" / "base"), "engine_dir": str(state / "engine"),
         "buffer_dir": str(state / "buffer"), "out_dir": str(state / "candidates" / "a0001"),
@@ -114,6 +114,20 @@ def test_a_free_alternative_comes_instead_with_its_card(start: Start) -> None:
     assert (ended.verdict, ended.reasons) == ("instead", ("gain over base",))
     assert ended.candidate is not None
     assert ended.card["over"] == "base"
+
+
+def test_the_next_round_starts_from_what_was_learned(start: Start, registry: Registry) -> None:
+    """Sound, not better: it does not serve, and the next round is told where it lies."""
+    first = start("""
+        learned = task["out_dir"] + "-learned"
+        os.mkdir(learned)
+        say(event="verdict", accepted=False, reasons=["gain"], numbers={}, learned=learned)
+    """)
+    ended = outcome(first)
+    assert (ended.verdict, ended.candidate) == ("refused", None)
+    registry.learn(ended.learned)
+    second = start("say(event='error', message=str(task['start'])); sys.exit(1)")
+    assert outcome(second).reasons == (str(registry.learned),)
 
 
 def test_all_good_adapters_that_may_serve_compete(start: Start, registry: Registry) -> None:
