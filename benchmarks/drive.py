@@ -42,8 +42,7 @@ def adapt_along(
     shutil.rmtree(work, ignore_errors=True)
     base = state / "adapters" / "base"
     best = Adapted(load_bundle(base, engine.info), base)
-    good = [base]
-    good, learned = [base], None  # type: list[Path], Path | None
+    good, learned = [base], None
     buffer, drive, index = FrameBuffer(work / "buffer", config.buffer), Drive(seed, fps=FPS), 0
     for number, shift in enumerate(shifts, 1):
         for _ in range(frames):
@@ -54,11 +53,12 @@ def adapt_along(
         out = work / f"r{number}"
         task = Round(
             f"r{number}", number, best.folder, state / "engine", buffer.folder, out, config,
-            seed=seed * 100 + number, good=tuple(good),
+            seed=seed * 100 + number, good=tuple(good), start=learned,
         )  # fmt: skip
         started = time.monotonic()
         with contextlib.redirect_stdout(io.StringIO()):  # its progress is for a daemon
             verdict = run(task)
+        learned = task.learned_dir if task.learned_dir.is_dir() else None
         best.rounds.append({
             "id": task.id, "shift": shift.kind, "strength": shift.strength,
             "seconds": round(time.monotonic() - started, 2), **verdict.to_dict(),
