@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: setup demo test check train-default train-augmented bench-default bench-model bench-serve clean
+.PHONY: setup demo test check train-default train-augmented bench-default bench-model bench-serve \
+  bench-adaptation clean
 
 setup: .venv/.ready
 
@@ -38,6 +39,9 @@ bench-model: setup
 
 bench-serve: setup
 	$(BIN)/python -m benchmarks.serve
+
+bench-adaptation: setup
+	$(BIN)/python -m benchmarks.adaptation --jobs $$(nproc)
 
 clean:
 	rm -rf .venv demo-out build

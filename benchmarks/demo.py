@@ -108,7 +108,7 @@ def sabotage(config: Config, state: Path, work: Path) -> None:
 def frozen_bundle(config: Config, engine: Engine) -> Bundle:
     """The base with class names alone, as CAT-Seg is usually served."""
     words = without_concepts(load_vocabulary(config.model.vocabulary))
-    inputs = base_inputs(load_base(), words, config.adapt.blocks)
+    inputs = base_inputs(load_base(config.model.weights), words, config.adapt.blocks)
     empty = np.empty(0, np.uint8)
     return Bundle("frozen", {"base_digest": engine.info.base_digest}, inputs, empty, empty)
 

@@ -50,20 +50,23 @@ def adapt_along(
             result = engine.infer(image, best.bundle)
             buffer.offer(image, result.histogram, result.embedding)
             index += STRIDE
-        out = work / f"r{number}"
         task = Round(
-            f"r{number}", number, best.folder, state / "engine", buffer.folder, out, config,
-            seed=seed * 100 + number, good=tuple(good), start=learned,
+            f"r{number}", number, best.folder, state / "engine", buffer.folder, work / f"r{number}",
+            config, seed=seed * 100 + number, good=tuple(good), start=learned,
         )  # fmt: skip
-        started = time.monotonic()
-        with contextlib.redirect_stdout(io.StringIO()):  # its progress is for a daemon
-            verdict = run(task)
+        told = {"shift": shift.kind, "strength": shift.strength, **play(task)}
+        best.rounds.append(told)
         learned = task.learned_dir if task.learned_dir.is_dir() else None
-        best.rounds.append({
-            "id": task.id, "shift": shift.kind, "strength": shift.strength,
-            "seconds": round(time.monotonic() - started, 2), **verdict.to_dict(),
-        })  # fmt: skip
-        if verdict.accepted or verdict.instead:
-            best.bundle, best.folder = load_bundle(out, engine.info), out
-            good.append(out)
+        if told["accepted"] or told["instead"]:
+            best.bundle, best.folder = load_bundle(task.out_dir, engine.info), task.out_dir
+            good.append(task.out_dir)
     return best
+
+
+def play(task: Round) -> dict[str, Any]:
+    """A round in this process: its id, seconds and verdict."""
+    started = time.monotonic()
+    with contextlib.redirect_stdout(io.StringIO()):  # its progress is for a daemon
+        verdict = run(task)
+    seconds = round(time.monotonic() - started, 2)
+    return {"id": task.id, "seconds": seconds, **verdict.to_dict()}
