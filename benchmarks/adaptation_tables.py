@@ -61,16 +61,19 @@ def markdown(results: Results) -> str:
 
 
 def _shifts(results: Results, base: str) -> str:
-    """One line a segment."""
+    """One base."""
     key = "summary" if base == "default" else "summary_augmented"
     shifts = results[key]["per_shift"]
-    if not shifts:
-        return ""
+    return shifts_table(f"{base} base", shifts, results["details"][base]) if shifts else ""
+
+
+def shifts_table(title: str, shifts: Results, details: Results) -> str:
+    """One line a segment or test."""
     head = ("frozen", "+ concepts", "best free", "adapted", "over concepts", "over best free",
             "best without a gate")  # fmt: skip
-    lines = [_line([f"{base} base, mIoU %", *head]), "|---" * (len(head) + 1) + "|"]
+    lines = [_line([f"{title}, mIoU %", *head]), "|---" * (len(head) + 1) + "|"]
     for segment, row in shifts.items():
-        told, others = results["details"][base][segment], row["baselines"]
+        told, others = details[segment], row["baselines"]
         best = max(others, key=lambda name: others[name], default="")
         numbers = [row[k] for k in ("frozen", "frozen_with_concepts", "best_free", "adapted")]
         gains = [_gain(told[f"gain_over_{over}"]) for over in ("concepts", "best_free")]

@@ -23,7 +23,7 @@ from acclimate.runtime.buffer import FrameBuffer
 from acclimate.runtime.bundle import Bundle, load_bundle
 from acclimate.runtime.engines import open_engine
 from benchmarks.drive import play
-from benchmarks.memory import memory_mib
+from benchmarks.memory import forget_peak, memory_mib
 
 
 class System:
@@ -59,6 +59,7 @@ class System:
             self._buffer.folder, self.work / name, self.config,
             seed=self.seed * 100 + self._rounds, good=tuple(self.good.values()),
         )  # fmt: skip
+        forget_peak()
         try:
             told = play(task)
         except AdaptError as error:
@@ -90,5 +91,5 @@ def _of(task: Round) -> str:
 
 
 def _peak() -> float:
-    """MB that this process, which also drives and serves, took at most so far."""
+    """MB that this process, which also drives and serves, took at most in its round."""
     return round(memory_mib("VmHWM") * 2**20 / 1e6, 1)
