@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: setup demo test check train-default train-augmented bench-default bench-model bench-serve \
-  bench-adaptation clean
+  bench-adaptation bench-camvid clean
 
 setup: .venv/.ready
 
@@ -42,6 +42,9 @@ bench-serve: setup
 
 bench-adaptation: setup
 	$(BIN)/python -m benchmarks.adaptation --jobs $$(nproc)
+
+bench-camvid: setup
+	$(BIN)/python -m benchmarks.camvid --jobs $$(nproc)
 
 clean:
 	rm -rf .venv demo-out build

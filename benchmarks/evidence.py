@@ -59,10 +59,11 @@ class Rows:
         self.seeds = sorted(has[FREE] & has[WHOLE] or has[FREE])
 
     def of(self, row: str, segment: str, seed: int) -> Tables | None:
-        """(N,T,T), or None where that unit is missing."""
+        """(N,T,T), or None where that unit is missing or tells nothing of it."""
         unit = FREE if row in self.free else WHOLE if row in (WHOLE, ARRIVING, BEFORE) else row
         result = self.units.get(Unit(self.base, self.stream, unit, seed))
-        return None if result is None else np.asarray(result["tables"][row][segment], float)
+        said = None if result is None else result["tables"].get(row, {}).get(segment)
+        return None if said is None else np.asarray(said, float)
 
     def score(self, row: str, segment: str) -> float | None:
         """Mean over seeds of mIoU, None unless every seed has it."""
