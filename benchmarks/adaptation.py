@@ -96,7 +96,7 @@ def prepare_states(work: Path, plan: Plan, todo: Sequence[Unit]) -> None:
 
 def collect(wanted: Sequence[Unit], work: Path, plan: Plan) -> Found:
     """Those that are finished."""
-    stored = {unit: finished(work, unit, plan.settings()) for unit in wanted}
+    stored = {unit: finished(work, unit, plan.settings_of(unit)) for unit in wanted}
     return {unit: result for unit, result in stored.items() if result is not None}
 
 
@@ -117,7 +117,7 @@ def main() -> None:
     wanted = units(plan, seeds)
     if not options.report:
         prepare_states(work, plan, wanted)
-        for unit in run_units(wanted, work, plan.settings(), options.jobs, play_unit, plan):
+        for unit in run_units(wanted, work, plan.settings_of, options.jobs, play_unit, plan):
             print(unit.name, flush=True)
     results = results_of(collect(wanted, work, plan), plan, seeds)
     options.out.mkdir(parents=True, exist_ok=True)

@@ -62,11 +62,22 @@ class Plan:
         return replace(config, adapt=adapt, gate=gate, drift=drift, serving=serving)
 
     def settings(self) -> Result:
-        """All that a unit's result depends on, JSON-ready."""
+        """All of them, JSON-ready."""
         ways = {name: asdict(way) for name, way in UNGATED.items()}
         streams = {name: [asdict(s) for s in self.segments(name)] for name in STREAMS}
         return {"plan": asdict(self), "config": to_dict(self.config("BASE")), "ungated": ways,
                 "streams": streams, "normalise": PARTS}  # fmt: skip
+
+    def settings_of(self, unit: Unit) -> Result:
+        """Those that one unit's result depends on."""
+        common = {"frames": self.frames, "scenes": self.scenes,
+                  "segments": [asdict(one) for one in self.segments(unit.stream)]}  # fmt: skip
+        if unit.row == FREE:
+            return common | {"normalise": PARTS}
+        if unit.row == WHOLE:
+            return common | {"config": to_dict(self.config(unit.base))}
+        return common | {"way": asdict(UNGATED[unit.row]), "steps": self.steps,
+                         "newest": self.newest}  # fmt: skip
 
 
 QUICKLY = Plan(True, frames=36, newest=16, steps=2, scenes=3, round_steps=2, gate_frames=6)

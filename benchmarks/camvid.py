@@ -66,10 +66,24 @@ class Plan:
         return replace(config, adapt=adapt, serving=replace(config.serving, threads=1))
 
     def settings(self) -> Result:
-        """All that a unit's result depends on; not where the data lies."""
+        """All of them, JSON-ready; where the data lies is none."""
         ways = {name: asdict(way) for name, way in UNGATED.items()}
         return {"plan": {**asdict(self), "data": None}, "ungated": ways, "normalise": PARTS,
                 "config": to_dict(self.config(Path("WORK"), 0))}  # fmt: skip
+
+    def settings_of(self, unit: Unit) -> Result:
+        """Those that one unit's result depends on."""
+        schooling = {"schooling": asdict(self.schooling)}
+        common = schooling | {"every": self.every}
+        if unit.row == BASE:
+            return schooling
+        if unit.row == FREE:
+            return common | {"normalise": PARTS}
+        if unit.row == WHOLE:
+            config = to_dict(self.config(Path("WORK"), unit.seed))
+            return common | {"rounds": self.rounds, "config": config}
+        return common | {"rounds": self.rounds, "steps": self.steps,
+                         "way": asdict(UNGATED[unit.row])}  # fmt: skip
 
 
 def weights(work: Path, seed: int) -> Path:
@@ -182,19 +196,19 @@ def run(plan: Plan, work: Path, seeds: Sequence[int], jobs: int) -> None:
     """Everything that is not finished."""
     wanted = units(seeds)
     bases, rest = wanted[: len(seeds)], wanted[len(seeds) :]
-    for unit in run_units(bases, work, plan.settings(), jobs, play_unit, plan):
+    for unit in run_units(bases, work, plan.settings_of, jobs, play_unit, plan):
         print(unit.name, flush=True)
     for seed in seeds:
         for blocks in (0, BLOCKS):
             config = plan.config(work, seed, blocks)
             prepare(config, state_folder(work, seed, config.adapt.blocks))
-    for unit in run_units(rest, work, plan.settings(), jobs, play_unit, plan):
+    for unit in run_units(rest, work, plan.settings_of, jobs, play_unit, plan):
         print(unit.name, flush=True)
 
 
 def results_of(plan: Plan, work: Path, seeds: Sequence[int]) -> dict[str, Any]:
     """The whole JSON from whatever units there are."""
-    stored = {unit: finished(work, unit, plan.settings()) for unit in units(seeds)}
+    stored = {unit: finished(work, unit, plan.settings_of(unit)) for unit in units(seeds)}
     found = {unit: result for unit, result in stored.items() if result is not None}
     rows, names = Rows(found, "camvid", STREAM), load_vocabulary("camvid").names
     return {

@@ -36,6 +36,7 @@ class Unit(NamedTuple):
 
 
 Play = Callable[[Unit, Path, Any], Result]
+Settings = Callable[[Unit], Result]
 
 
 def finished(work: Path, unit: Unit, settings: Result) -> Result | None:
@@ -49,15 +50,15 @@ def finished(work: Path, unit: Unit, settings: Result) -> Result | None:
 
 
 def run_units(
-    units: Sequence[Unit], work: Path, settings: Result, jobs: int, play: Play, plan: Any
+    units: Sequence[Unit], work: Path, settings: Settings, jobs: int, play: Play, plan: Any
 ) -> Iterator[Unit]:
     """Run those that are not finished, in order, `jobs` processes of one thread each; yields each
     unit as it ends. The first that fails ends the run: what was finished stays."""
-    todo = [unit for unit in units if finished(work, unit, settings) is None]
+    todo = [unit for unit in units if finished(work, unit, settings(unit)) is None]
     (work / "units").mkdir(parents=True, exist_ok=True)
     environment = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, environment, one_thread) as pool:
-        waiting = {pool.submit(keep, unit, work, settings, play, plan): unit for unit in todo}
+        waiting = {pool.submit(keep, u, work, settings(u), play, plan): u for u in todo}
         try:
             for done in as_completed(waiting):
                 done.result()

@@ -37,6 +37,7 @@ class System:
         self.serving: Bundle = base
         self.good: dict[str, Path] = {base.id: state / "adapters" / "base"}
         self.recalled: list[str] = []
+        self._learned: Path | None = None  # where the next round starts, if not from what serves
         self._buffer = FrameBuffer(work / "buffer", config.buffer)
         self._drift, self._rounds = Drift(config.drift), 0
         self._conditions: dict[str, Condition | None] = {base.id: None}
@@ -58,16 +59,21 @@ class System:
             name, self._rounds, self.good[self.serving.id], self.state / "engine",
             self._buffer.folder, self.work / name, self.config,
             seed=self.seed * 100 + self._rounds, good=tuple(self.good.values()),
+            start=self._learned,
         )  # fmt: skip
         forget_peak()
         try:
             told = play(task)
         except AdaptError as error:
+            self._learned = None
             return {"id": name, "verdict": "failed", "reasons": [str(error)], "parent": _of(task)}
+        self._learned = task.learned_dir if task.learned_dir.is_dir() else None
         if told["accepted"] or told["instead"]:
             self._take(load_bundle(task.out_dir, self.engine.info), task.out_dir)
         verdict = "accepted" if told["accepted"] else "instead" if told["instead"] else "refused"
-        return {"verdict": verdict, "parent": _of(task), "peak_mb": _peak(), **told}
+        goes_on = self._learned is not None
+        return {"verdict": verdict, "parent": _of(task), "peak_mb": _peak(), "goes_on": goes_on,
+                **told}  # fmt: skip
 
     def _take(self, bundle: Bundle, folder: Path) -> None:
         self.serving, self.good[bundle.id] = bundle, folder
@@ -83,6 +89,7 @@ class System:
         name = None if ratio is None else self._drift.nearer(ratio, others)
         if name is not None:
             self.serving = load_bundle(self.good[name], self.engine.info)
+            self._learned = None
             self.recalled.append(name)
 
 

@@ -13,6 +13,11 @@ ONE, TWO = Unit("default", "sudden", "free", 11), Unit("default", "sudden", "fre
 SETTINGS: Result = {"steps": 3, "parts": (0.5, 1.0)}
 
 
+def alike(unit: Unit) -> Result:
+    """The same for all."""
+    return SETTINGS
+
+
 def note(unit: Unit, work: Path, plan: Any) -> Result:
     """Leaves a mark each time it runs; fails for the seed that `plan` names."""
     if unit.seed == plan:
@@ -34,7 +39,7 @@ def work(tmp_path: Path) -> Path:
 
 def test_finished_units_are_read_and_not_run_again(work: Path) -> None:
     keep(ONE, work, SETTINGS, note, None)
-    assert list(run_units([ONE], work, SETTINGS, 1, note, None)) == []
+    assert list(run_units([ONE], work, alike, 1, note, None)) == []
     assert ran(work) == ["11"]
     stored = finished(work, ONE, SETTINGS)
     assert stored is not None and stored["score"] == 5.5 and stored["unit_seconds"] >= 0
@@ -54,8 +59,8 @@ def test_a_torn_file_is_unfinished(work: Path, torn: str) -> None:
 
 def test_a_run_that_failed_goes_on_where_it_stopped(work: Path) -> None:
     with pytest.raises(ValueError, match="seed 12"):
-        list(run_units([ONE, TWO], work, SETTINGS, 1, note, 12))
+        list(run_units([ONE, TWO], work, alike, 1, note, 12))
     assert finished(work, ONE, SETTINGS) is not None
     assert finished(work, TWO, SETTINGS) is None
-    assert list(run_units([ONE, TWO], work, SETTINGS, 1, note, None)) == [TWO]
+    assert list(run_units([ONE, TWO], work, alike, 1, note, None)) == [TWO]
     assert ran(work) == ["11", "12"]
