@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: setup demo test check train-default train-augmented bench-default bench-model bench-serve \
-  bench-adaptation bench-camvid clean
+  bench-adaptation bench-gate bench-camvid clean
 
 setup: .venv/.ready
 
@@ -45,6 +45,9 @@ bench-adaptation: setup
 
 bench-camvid: setup
 	$(BIN)/python -m benchmarks.camvid --jobs $$(nproc)
+
+bench-gate: setup
+	$(BIN)/python -m benchmarks.gate
 
 clean:
 	rm -rf .venv demo-out build

@@ -69,19 +69,19 @@ def run(task: Round) -> Verdict:
     engine = open_engine(task.engine_dir, settings.threads, how.engine, how.precision, how.capacity)
     vocabulary = load_served(task.config.model.vocabulary)
     accepted = load_bundle(task.parent_dir, engine.info, vocabulary.digest)
-    training, heldout = _choose(task)
+    training, heldout = choose(task)
 
     base = load_base(task.config.model.weights)
     words = Words(base, vocabulary)
     frames = [frame for _, frame in training]
     rivals, court = hold(task, engine, base, vocabulary, accepted, training, heldout)
-    colour = _colours(task, accepted, court)
+    colour = colours_of(task, accepted, court)
     seen = [recolour_frame(frame, colour) for frame in frames]
-    words.temperature = _temperature(base, words, seen, settings)
+    words.temperature = temperature_of(base, words, seen, settings)
     start = _start(task, engine, vocabulary)
-    model = _model(base, start, settings)
+    model = model_of(base, start, settings)
     trained = _train(task, start, model, words, seen, time.monotonic() - started)
-    candidate = _candidate(task, accepted, engine, model, words, colour, heldout)
+    candidate = bundle_of(task, accepted, engine, model, words, colour, heldout)
     verdict = court.judge(candidate)
     verdict.numbers["champions_s"] = round(court.seconds, 2)
     left = Leaver(task, court, training)
@@ -133,7 +133,7 @@ def _labelled(task: Round, engine: Engine) -> Callable[[Bundle], NDArray[np.floa
     )  # fmt: skip
 
 
-def _choose(task: Round) -> tuple[list[Sample], list[Sample]]:
+def choose(task: Round) -> tuple[list[Sample], list[Sample]]:
     """Training and held-out frames, read at once: the runtime goes on replacing entries."""
     buffer = FrameBuffer(task.buffer_dir, task.config.buffer, reader=True)
     training = _load(buffer, buffer.training(task.config.adapt.newest))
@@ -164,14 +164,15 @@ def _start(task: Round, engine: Engine, vocabulary: Vocabulary) -> Path:
     return task.parent_dir
 
 
-def _model(base: BaseModel, start: Path, settings: AdaptConfig) -> PeftModel:
+def model_of(base: BaseModel, start: Path, settings: AdaptConfig) -> PeftModel:
+    """`base` in the adapter of the bundle `start`, or in a new one that changes nothing."""
     folder = start / ADAPTER
     if folder.is_dir():
         return load_adapter(base.network, folder)
     return adapter_for(base.network, settings)
 
 
-def _colours(task: Round, accepted: Bundle, court: Court) -> NDArray[np.float32]:
+def colours_of(task: Round, accepted: Bundle, court: Court) -> NDArray[np.float32]:
     """Those of the best that is free, so that only what is learned can make a difference; where
     colours are to stay or nothing is to be learned, those of what serves."""
     keeps = not task.config.adapt.colour or task.config.adapt.strategy == "frozen"
@@ -180,7 +181,8 @@ def _colours(task: Round, accepted: Bundle, court: Court) -> NDArray[np.float32]
 
 
 @torch.no_grad()
-def _temperature(base: BaseModel, words: Words, frames: Frames, settings: AdaptConfig) -> float:
+def temperature_of(base: BaseModel, words: Words, frames: Frames, settings: AdaptConfig) -> float:
+    """What divides logits before any softmax, on frames in their colours."""
     return temperature_for(base, words.embed(), words.owner, frames, settings)
 
 
@@ -207,7 +209,7 @@ def _train(
 
 
 @torch.no_grad()
-def _candidate(
+def bundle_of(
     task: Round, accepted: Bundle, engine: Engine, model: PeftModel, words: Words,
     colour: NDArray[np.float32], heldout: list[Sample],
 ) -> Bundle:  # fmt: skip
