@@ -31,7 +31,7 @@ from benchmarks.gate_plot import picture
 from benchmarks.machine import machine, results_folder
 from benchmarks.scenes import DEV, DEV_STREAMS, STREAMS, fresh_seeds
 
-TAUGHT = 8000  # drives that helpful candidates learn from, with labels; in no other use
+TAUGHT = 20_000  # drives that helpful candidates learn from, with labels; in no other use
 NIGHT, OTHER = Shift("night", 0.8), Shift("fog", 0.6)
 CONDITIONS: dict[str, tuple[Shift, ...]] = {
     "night": (Shift("night", 0.95),),
