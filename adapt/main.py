@@ -27,6 +27,7 @@ from peft import PeftModel
 from acclimate.adapt.batch import Frames
 from acclimate.adapt.gate.champions import Champion, champions, earlier
 from acclimate.adapt.gate.contest import SERVING, Contest
+from acclimate.adapt.gate.dressed import dressed_lesson
 from acclimate.adapt.gate.memory import remembered, source_lesson
 from acclimate.adapt.gate.report import Reporter
 from acclimate.adapt.gate.trial import Court
@@ -116,6 +117,7 @@ def hold(
         remembered([one.bundle for one in good], [one.folder for one in good],
                    task.config.gate.memory_frames),
         source_lesson(contest.base.bundle, vocabulary, embedded),
+        dressed_lesson(vocabulary, embedded, frames) if task.config.gate.dressed else None,
         _labelled(task, engine), vocabulary.names,
         [i for i, one in enumerate(vocabulary.classes) if one.safety],
         Reporter(contest, base, vocabulary.strings, [entry.sequence for entry, _ in heldout]),

@@ -14,14 +14,13 @@ from peft import PeftModel
 
 from acclimate.adapt.gate.contest import SERVING
 from acclimate.adapt.gate.trial import Court
+from acclimate.adapt.leave import Leaver, Sample
 from acclimate.adapt.main import (
-    Sample,
-    accepted_model,
     bundle_of,
     choose,
     colours_of,
     hold,
-    leave,
+    model_of,
     temperature_of,
 )
 from acclimate.adapt.round import Round
@@ -130,7 +129,8 @@ class Trial:
             self.model, self.words, self.seen, task.config.adapt, task.seed, lambda *_: None
         )
         passed = Verdict(True, (), {})
-        leave(task, self.court, self.build(), self.model, told, self.training, passed)
+        leaver = Leaver(task, self.court, self.training)
+        leaver.learned(task.out_dir, self.build(), self.model, told, passed)
         return task.out_dir
 
 
@@ -146,7 +146,7 @@ def convene(task: Round, engine: Engine) -> Trial:
     colour = colours_of(task, accepted, court)
     seen = [recolour_frame(frame, colour) for _, frame in training]
     words.temperature = temperature_of(base, words, seen, settings)
-    model = accepted_model(base, task)
+    model = model_of(base, task.parent_dir, settings)
     return Trial(
         task, engine, accepted, court, training, heldout, words, model, colour, seen
     )  # fmt: skip
@@ -207,11 +207,12 @@ def judge_one(trial: Trial, truth: Truth, candidate: Candidate) -> Row:
     """The verdict, and the gain over the champion that it would replace and over what serves."""
     kind, name, bundle = candidate
     verdict, contest = trial.judge(bundle), trial.court.contest
+    numbers = verdict.numbers
     row = {
         "kind": kind, "name": name, "champion": contest.best, "accepted": verdict.accepted,
-        "reasons": list(verdict.reasons), "gain": verdict.numbers.get("gain"),
-        "gain_low": verdict.numbers.get("gain_low"), "numbers": verdict.numbers,
-        "judge_s": verdict.numbers.get("judged_s"), "true_gain": None,
+        "reasons": list(verdict.reasons), "gain": numbers.get("gain"),
+        "score": numbers.get("dressed_low", numbers.get("gain_low")), "numbers": numbers,
+        "judge_s": numbers.get("judged_s"), "true_gain": None,
     }  # fmt: skip
     if not all(np.isfinite(value).all() for value in bundle.inputs.values()):
         return row  # no engine is asked: it harms

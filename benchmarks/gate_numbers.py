@@ -43,10 +43,11 @@ def within_bounds(row: Row) -> bool:
 
 
 def scores(rows: Sequence[Row], bounds: bool = True) -> Values:
-    """The lower bound of each one's gain; -inf where nothing was measured or, with `bounds`, where
-    another bound refuses it whatever the margin."""
+    """Each one's lower bound, of the gain on dressed scenes where there are some, else of the
+    duel's; -inf where nothing was measured or, with `bounds`, where another bound refuses it
+    whatever the margin."""
     return np.array([
-        row["gain_low"] if row["gain_low"] is not None and (within_bounds(row) or not bounds)
+        row["score"] if row["score"] is not None and (within_bounds(row) or not bounds)
         else -np.inf for row in rows
     ])  # fmt: skip
 

@@ -31,15 +31,16 @@ def picture(results: dict[str, Any], path: Path) -> None:
 
 def scatter(axis: Axes, results: dict[str, Any]) -> None:
     """A point a candidate: full where only the contest decides, a cross where a bound refuses."""
-    margin = results["settings"]["gate"]["margin_learned"]
+    gate = results["settings"]["gate"]
+    margin = gate["margin_dressed" if gate["dressed"] else "margin_learned"]
     axis.axvspan(SHOWN[0], HARMFUL, color="#f6dcdc", lw=0)
     axis.axvspan(HELPFUL, SHOWN[1], color="#dcefe4", lw=0)
     axis.axhline(margin, color="black", lw=0.8, ls="--", label=f"margin {margin:g}")
-    shown = [row for row in results["rows"] if None not in (row["true_gain"], row["gain_low"])]
+    shown = [row for row in results["rows"] if None not in (row["true_gain"], row["score"])]
     for number, kind in enumerate(results["kinds"]):
         for sound, marker in ((True, "o"), (False, "x")):
             some = [r for r in shown if r["kind"] == kind and within_bounds(r) is sound]
-            x, y = ([clip(row[key]) for row in some] for key in ("true_gain", "gain_low"))
+            x, y = ([clip(row[key]) for row in some] for key in ("true_gain", "score"))
             label = kind if sound else None
             axis.scatter(x, y, s=26, marker=marker, color=f"C{number}", label=label, lw=1.1)
     axis.set(

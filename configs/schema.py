@@ -98,6 +98,9 @@ class GateConfig:
     base's colours change, else by `margin_learned`. "not_worse" asks of what was learned only that
     it is not surely worse. In the eyes of the best's own changed views it may lose
     `max_teacher_drop`.
+    Labelled scenes of the source in the stream's look decide where there are some (`dressed`, the
+    embedded bases): what was learned must gain `margin_dressed` there, at `confidence`, and not
+    lose more than `max_duel_loss` in the contest; then bounds that ask for sameness are not asked.
     Memory: it may lose `max_memory_drop` on `memory_frames` frames of earlier conditions, of which
     all bundles together keep `memory_mb`, and `max_source_drop` on the source's probe scenes.
     `labelled_dir`: pictures of yours; the mean may lose `max_labelled_drop`, each safety class
@@ -114,6 +117,9 @@ class GateConfig:
     confidence: float = 0.9
     margin_learned: float = 1.5
     max_teacher_drop: float = 6.0
+    dressed: bool = True
+    margin_dressed: float = 0.3
+    max_duel_loss: float = 5.0
     normalise: tuple[float, ...] = (1.0,)
     recall: int = 1
     frames: int = 12
@@ -170,7 +176,7 @@ _SHARES = adapt.SHARES | {
 }  # fmt: skip
 _MAY_BE_ZERO = adapt.MAY_BE_ZERO | {
     "http_port", "latest_hz", "novelty", "max_labelled_drop", "max_safety_drop", "margin",
-    "margin_learned", "recall",
+    "margin_learned", "margin_dressed", "max_duel_loss", "recall",
     "memory_frames", "max_memory_drop", "max_source_drop",
 }  # fmt: skip
 _MAY_BE_EMPTY = {"http_host"}  # every address of the machine

@@ -62,7 +62,7 @@ def earned(card: Status | None) -> str | None:
         return None
     return (
         f"{card['gain']:+.2f} [{card['low']:+.2f}, {card['high']:+.2f}] mIoU over {card['over']}, "
-        "judged without labels"
+        "estimated without labels of the stream"
     )
 
 

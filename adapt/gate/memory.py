@@ -34,15 +34,17 @@ Frame = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Lesson:
-    """Frames (N,H,W,3) with what is to be said of them (N,H,W), under `colour` (2,3)."""
+    """Frames (N,H,W,3) with what is to be said of them (N,H,W), under `colour` (2,3), or under a
+    bundle's own where that is None."""
 
     frames: NDArray[np.uint8]
     labels: Labels
-    colour: NDArray[np.float32]
+    colour: NDArray[np.float32] | None
 
     def tables(self, engine: Engine, bundle: Bundle) -> Tables:
         """What `bundle` says of them in their colours, against what is to be said (N,T,T)."""
-        here = replace(bundle, inputs=bundle.inputs | {"colour": self.colour})
+        colour = bundle.inputs["colour"] if self.colour is None else self.colour
+        here = replace(bundle, inputs=bundle.inputs | {"colour": colour})
         said = look(engine, here, list(self.frames), 1).plain
         return tables(self.labels, said, bundle.classes)
 

@@ -2,6 +2,10 @@
 
 Needs no daemon: a `Court` for a set of held-out frames and champions, then `court.judge(bundle)`
 for as many candidates as there are; the champions are asked once.
+
+Where there are labelled scenes in the stream's look, they decide (`acclimate.adapt.gate.dressed`).
+Elsewhere the duel does, and since it takes one class everywhere for steady, a candidate must not be
+far from what the best champion's own views say, however much it gains.
 """
 
 from __future__ import annotations
@@ -24,13 +28,17 @@ from acclimate.runtime.evaluate import mean_iou
 
 Numbers = dict[str, float]
 Report = Callable[[Contender], Numbers]
+OF_VIEWS = frozenset({
+    "gain", "pseudo_miou", "agreement", "histogram_js", "least_class_recall", "teacher_drop",
+})  # fmt: skip
 
 
 @dataclass
 class Court:
     """A contest, and what else is asked of a candidate.
 
-    `lessons` are of earlier conditions, `source` of the base's own world; `labelled` gives the
+    `lessons` are of earlier conditions, `source` of the base's own world, and `dressed` of it in
+    the stream's look; `labelled` gives the
     confusion (T,T) of a bundle on the user's folder; `names` and `safety` are of the classes;
     `report` adds numbers that inform and never decide.
     """
@@ -38,6 +46,7 @@ class Court:
     contest: Contest
     lessons: Sequence[Lesson] = ()
     source: Lesson | None = None
+    dressed: Lesson | None = None
     labelled: Callable[[Bundle], Tables] | None = None
     names: Sequence[str] = ()
     safety: Collection[int] = ()
@@ -54,14 +63,19 @@ class Court:
         bounds = self._bounds(one)
         numbers = {"gain": gain.mean, "gain_low": gain.low, "gain_high": gain.high}
         numbers |= {"teacher_drop": -fall.mean} | bounds.numbers | self._drops(bundle)
+        short, worth = self._short(gain), gain
         broken = [*bounds.reasons, *self._broken(numbers)]
+        if (told := self._dressed(bundle)) is not None:
+            numbers |= {"dressed_gain": told.mean, "dressed_low": told.low}
+            short, worth = self._without(told, gain), told
+            broken = [reason for reason in broken if not _of_views(reason)]
         if self.labelled is not None:
             broken += self._floors(bundle, numbers)
-        reasons = self._short(gain) + broken
-        sound = not broken and gain.high >= -self.contest.settings.margin
+        reasons = short + broken
+        sound = not broken and worth.high >= -self.contest.settings.margin
         numbers |= self.report(one) if self.report else {}
         numbers["judged_s"] = round(time.monotonic() - started, 2)
-        card = self.card(self.contest.best, gain)
+        card = self.card(self.contest.best, worth)
         return Verdict(not reasons, tuple(reasons), numbers, card, sound=sound)
 
     def gains(self, one: Contender) -> tuple[Gain, Gain]:
@@ -102,6 +116,18 @@ class Court:
             )
         return [] if fine else [f"gain over {over} {gain}, {needed}"]
 
+    def _without(self, told: Gain, gain: Gain) -> list[str]:
+        """Why it is refused where labels of dressed scenes decide, if it is: they show too little,
+        or the stream's own frames speak clearly against them."""
+        settings, over = self.contest.settings, self.card(self.contest.best, gain)["over"]
+        least, lowest = settings.margin_dressed, -settings.max_duel_loss
+        lenient = settings.contest == "not_worse"
+        fine = told.high >= -least if lenient else told.low >= least
+        needed = "must not be worse" if lenient else f"{least:g} needed"
+        short = [] if fine else [f"gain over {over} on dressed scenes {told}, {needed}"]
+        spoken = [] if gain.mean >= lowest else [f"duel {gain.mean:.2f} must be >= {lowest:g}"]
+        return short + spoken
+
     def _broken(self, numbers: Numbers) -> list[str]:
         settings = self.contest.settings
         bounds = {
@@ -113,6 +139,17 @@ class Court:
             for name, most in bounds.items()
             if name in numbers and not numbers[name] <= most
         ]
+
+    def _dressed(self, bundle: Bundle) -> Gain | None:
+        """What the candidate gains over the best champion on dressed scenes, by their labels."""
+        contest, lesson = self.contest, self.dressed
+        if lesson is None:
+            return None
+        if "dressed" not in self._known:
+            best = contest.champions[contest.best].bundle
+            self._known["dressed"] = lesson.tables(contest.engine, best)
+        after = lesson.tables(contest.engine, bundle)
+        return paired_gain(after, self._known["dressed"], contest.settings.confidence)
 
     def _drops(self, bundle: Bundle) -> Numbers:
         """Points of mIoU lost on what must not be forgotten: against what serves on earlier
@@ -144,6 +181,11 @@ class Court:
         fall = [] if drop <= most else [f"labelled_drop {drop:.2f} must be <= {most:g}"]
         losses = class_losses(before, after)
         return fall + below_floor(losses, self.safety, self.names, settings.max_safety_drop)
+
+
+def _of_views(reason: str) -> bool:
+    """Does it ask for sameness with what the best champion says, right or wrong?"""
+    return reason.split()[0] in OF_VIEWS
 
 
 def points(lessons: Sequence[Lesson], bundle: Bundle, contest: Contest) -> float:

@@ -75,7 +75,7 @@ def shop(make: Make, frames: list[Any], request: Any) -> Workshop:  # noqa: F811
 
 def row(true_gain: float | None, accepted: bool, low: float | None = 0.0, **keys: Any) -> Any:
     reasons = [] if accepted else ["gain over base +0.1, 1.5 needed"]
-    return {"kind": "round", "true_gain": true_gain, "accepted": accepted, "gain_low": low,
+    return {"kind": "round", "true_gain": true_gain, "accepted": accepted, "score": low,
             "reasons": reasons} | keys  # fmt: skip
 
 

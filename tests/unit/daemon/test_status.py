@@ -54,7 +54,7 @@ def test_the_card_of_what_serves_is_told(tmp_path: Path) -> None:
     made = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**made, "card": card}))
     registry.activate("a1")
-    told = "+2.00 [+1.50, +2.55] mIoU over base, judged without labels"
+    told = "+2.00 [+1.50, +2.55] mIoU over base, estimated without labels of the stream"
     assert snapshot(life(tmp_path))["earned"] == told
     ended = {"event": "round_ended", "t": 1.0, "id": "a1", "verdict": "instead", "seconds": 9.0,
              "reasons": ["too little"], "card": card}  # fmt: skip

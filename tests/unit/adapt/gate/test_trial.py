@@ -128,3 +128,54 @@ def test_what_informs_decides_nothing(court: Any) -> None:
     verdict = court(report=lambda _: {"flip_consistency": 0.0}).judge(contender("new", error=0.01))
     assert verdict.accepted
     assert verdict.numbers["flip_consistency"] == 0
+
+
+@pytest.fixture
+def worn(lesson: Lesson) -> Lesson:
+    """Dressed scenes: the same frames and labels, in a bundle's own colours."""
+    return replace(lesson, colour=None)
+
+
+def test_labels_of_dressed_scenes_accept_what_differs_from_the_champion(
+    court: Any, gate: Any, worn: Lesson
+) -> None:
+    strict = replace(gate, min_agreement=0.999, max_histogram_js=1e-9, max_teacher_drop=0.0)
+    candidate = contender("new", error=0.01)
+    assert not court(strict).judge(candidate).accepted
+    found = court(strict, dressed=worn).judge(candidate)
+    assert found.accepted, found.reasons
+    assert found.numbers["dressed_low"] <= found.numbers["dressed_gain"]
+    assert found.numbers["dressed_gain"] > 5
+
+
+def test_labels_of_dressed_scenes_refuse_what_only_seems_steady(
+    court: Any, gate: Any, worn: Lesson
+) -> None:
+    blind = replace(
+        gate, min_agreement=0.0, max_histogram_js=1.0, max_jump_js=1.0, min_pseudo_miou=0.0,
+        min_class_recall=0.0, max_teacher_drop=100.0, margin_learned=0.0,
+    )  # fmt: skip
+    merged = contender("merged", error=0.0001, merge=1.0)
+    verdict = court(blind, dressed=worn).judge(merged)
+    assert not verdict.accepted
+    assert any("on dressed scenes" in reason for reason in verdict.reasons)
+
+
+def test_dressed_scenes_do_not_excuse_a_jump_or_a_lost_duel(
+    court: Any, gate: Any, worn: Lesson, lesson: Lesson
+) -> None:
+    strict = replace(gate, max_jump_js=1e-9, max_duel_loss=0.0, margin_dressed=0.0)
+    source = replace(lesson, labels=(lesson.labels + 1) % 3)
+    settings = replace(strict, max_source_drop=0.1)
+    found = court(settings, dressed=worn, source=source).judge(contender("new", error=0.01))
+    assert named(found.reasons) == {"jump_js", "source_drop"}
+    lost = court(strict, dressed=worn).judge(contender("worse", error=0.3))
+    assert {"duel", "gain"} <= named(lost.reasons)
+
+
+def test_no_worse_on_dressed_scenes_will_do_where_that_is_asked(
+    court: Any, gate: Any, worn: Lesson
+) -> None:
+    kind = court(replace(gate, contest="not_worse"), dressed=worn)
+    assert kind.judge(contender("new", error=0.1)).accepted
+    assert not kind.judge(contender("new", error=0.3)).accepted
