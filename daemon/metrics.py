@@ -45,7 +45,7 @@ class Metrics:
         )  # fmt: skip
         self.gain = Gauge(
             "acclimate_adapter_gain",
-            "mIoU points that what serves earned over the best alternative, estimated without labels of the stream.",
+            "mIoU points that what serves earned over the best alternative, an estimate.",
             ["bound"], registry=r,
         )  # fmt: skip
         self.swaps = Counter("acclimate_swaps", "Swaps by result.", ["result"], registry=r)
