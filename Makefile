@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: setup demo test check train-default train-augmented bench-default bench-model bench-serve \
-  bench-adaptation bench-gate bench-camvid clean
+  bench-ablation bench-adaptation bench-gate bench-camvid clean
 
 setup: .venv/.ready
 
@@ -36,6 +36,9 @@ bench-default: setup
 
 bench-model: setup
 	$(BIN)/python -m benchmarks.model
+
+bench-ablation: setup
+	$(BIN)/python -m benchmarks.ablation
 
 bench-serve: setup
 	$(BIN)/python -m benchmarks.serve

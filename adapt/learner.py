@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from peft import PeftModel
+from torch import Tensor
 
 from acclimate.adapt.anchor import distance_to_base
 from acclimate.adapt.batch import Batch
@@ -15,6 +16,7 @@ from acclimate.adapt.strategies import STRATEGIES, Setup, Step
 from acclimate.adapt.words import Words
 from acclimate.configs.adapt import AdaptConfig
 from acclimate.model.chunks import recomputing
+from acclimate.model.colour import UNCHANGED
 
 
 class Learner:
@@ -25,7 +27,7 @@ class Learner:
 
     def __init__(
         self, compute: Compute, model: PeftModel, words: Words, settings: AdaptConfig, seed: int,
-        age: int = 0,
+        age: int = 0, daylight: Tensor | None = None,
     ) -> None:  # fmt: skip
         self.compute, self.settings, self.taken = compute, settings, 0
         self.generator = torch.Generator().manual_seed(seed)
@@ -34,7 +36,8 @@ class Learner:
             self.adapter.values(), lr=settings.lr, weight_decay=settings.weight_decay
         )
         scaler = compute.scaler()
-        self.setup = Setup(model, words, settings, self.generator, optimiser, age, scaler)
+        look = torch.from_numpy(UNCHANGED) if daylight is None else daylight
+        self.setup = Setup(model, words, settings, self.generator, optimiser, age, scaler, look)
         self.strategy = STRATEGIES[settings.strategy](self.setup)
         self._watch = Monitor(settings, words.names)
 

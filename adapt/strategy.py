@@ -12,6 +12,7 @@ from torch import Tensor
 from acclimate.adapt.batch import Batch
 from acclimate.adapt.words import Words
 from acclimate.configs.adapt import AdaptConfig
+from acclimate.model.colour import UNCHANGED
 
 
 def _unscaled() -> torch.amp.GradScaler:
@@ -21,7 +22,8 @@ def _unscaled() -> torch.amp.GradScaler:
 @dataclass(frozen=True)
 class Setup:
     """Given once a round. `age`: steps that the accepted adapter has been trained for so far;
-    `scaler`: for gradients in float16, else it hands them through."""
+    `scaler`: for gradients in float16, else it hands them through; `daylight` (2, 3): factors and
+    offsets of the teacher's second look, see AdaptConfig.teacher_colour."""
 
     model: PeftModel
     words: Words
@@ -30,6 +32,7 @@ class Setup:
     optimiser: torch.optim.Optimizer
     age: int = 0
     scaler: torch.amp.GradScaler = field(default_factory=_unscaled)
+    daylight: Tensor = field(default_factory=lambda: torch.from_numpy(UNCHANGED))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 from peft import PeftModel
+from torch import Tensor
 
 from acclimate.adapt.anchor import distance_to_base, shrink
 from acclimate.adapt.batch import Frames, draw_batch
@@ -18,6 +20,7 @@ from acclimate.adapt.uptime import Uptime
 from acclimate.adapt.words import Words
 from acclimate.configs.adapt import AdaptConfig
 from acclimate.errors import Diverged
+from acclimate.model.colour import towards_daylight
 
 Progress = Callable[[int, float], None]
 
@@ -55,13 +58,20 @@ def train_round(
         age = 0 if settings.adapter_decay == 1 else age
     started = time.monotonic()
     with placed(model, words, compute.device), Uptime() as uptime:
-        learner = Learner(compute, model, words, settings, seed, age)
+        look = _daylight(words, frames, settings)
+        learner = Learner(compute, model, words, settings, seed, age, look)
         losses = _learn(learner, compute, frames, uptime, progress)
     if not all(bool(value.isfinite().all()) for value in learner.adapter.values()):
         raise Diverged("the adapter is not finite after training; lower adapt.lr")
     distance = distance_to_base(model).item()
     seconds = time.monotonic() - started
     return Trained(len(losses), tuple(losses), seconds, age + len(losses), distance)
+
+
+def _daylight(words: Words, frames: Frames, settings: AdaptConfig) -> Tensor:
+    """Factors and offsets (2, 3) of the teacher's second look."""
+    part = settings.teacher_colour
+    return torch.from_numpy(towards_daylight(frames, words.base.daylight, part))
 
 
 def _learn(

@@ -14,6 +14,7 @@ from acclimate.adapt.texts import StudentTexts
 from acclimate.adapt.vocalign import aggregate
 from acclimate.configs.adapt import AdaptConfig
 from acclimate.model.catseg import CATSeg
+from acclimate.model.colour import recolour
 from acclimate.model.v1 import CATSegV1
 
 
@@ -21,6 +22,7 @@ from acclimate.model.v1 import CATSegV1
 def teacher_probability(setup: Setup, images: Tensor) -> Tensor:
     """Clean images (B,3,H,W) -> class probabilities (B,T,H,W) of the tensors now in the model.
 
+    The mean over its looks: as they are, nearer to daylight's colours, and both mirrored, as set.
     One image at a time, as the student: memory must not grow with the batch.
     """
     network, words, settings = network_of(setup.model), setup.words, setup.settings
@@ -33,10 +35,13 @@ def teacher_probability(setup: Setup, images: Tensor) -> Tensor:
         logits = torch.cat([network(view, text) for view in views.split(1)])
         return aggregate(logits / words.temperature, owner, size)
 
-    probability = say(images)
+    looks = [images]
+    if settings.teacher_colour:
+        looks.append(recolour(images, setup.daylight.to(images.device)))
+    said = [say(look) for look in looks]
     if settings.mirror:
-        probability = (probability + say(images.flip(-1)).flip(-1)) / 2
-    return probability
+        said += [say(look.flip(-1)).flip(-1) for look in looks]
+    return torch.stack(said).mean(0)
 
 
 def student_view(images: Tensor, settings: AdaptConfig, generator: torch.Generator) -> Tensor:

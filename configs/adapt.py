@@ -35,10 +35,12 @@ class AdaptConfig:
     Adapter. LoRA in the first `blocks` (P 4, R 5) of `towers` (P, R both), on `projections` (R q,
     k, v; the engine takes no other of the image tower); `rank` P 2, R 1; `alpha` R = rank; scale
     alpha/sqrt(rank) (R) or alpha/rank by `lora_scale`. An accepted adapter keeps its shape.
-    Teacher. Moving average `ema` (P, R 0.99; `ema_warmup` R); `mirror`: mean with its mirrored view
-    (ours); `alignment`: concepts for nobody, for the teacher while the student reads class names
-    (P, R), or for both, as we serve (ours); `temperature` of the softmax over strings, 0 = fitted
-    on the buffer where the head was trained with sigmoids, else 1 (ours).
+    Teacher. Moving average `ema` (P, R 0.99; `ema_warmup` R; 1 = fixed for the round); `mirror`:
+    mean with its mirrored view (ours); `teacher_colour`: mean with its view of the frames moved
+    this far towards daylight's colours, which the student does not see (ours); `alignment`:
+    concepts for nobody, for the teacher while the student reads class names (P, R), or for both,
+    as we serve (ours); `temperature` of the softmax over strings, 0 = fitted on the buffer where
+    the head was trained with sigmoids, else 1 (ours).
     Labels. `top_k` classes an image, 0 or more than there are = all (P 15, R 19 of 19);
     `keep_safety` classes always among them (ours); pixels of pruned ones are relabelled (R) or
     `ignore_pruned` (ours); `prune_student`: it tells only the kept ones apart (P, R); sure is
@@ -89,6 +91,7 @@ class AdaptConfig:
     ema: float = 0.999
     ema_warmup: bool = False
     mirror: bool = True
+    teacher_colour: float = 0.0
     alignment: Alignment = "both"
     temperature: float = 0.0
     top_k: int = 0
@@ -145,8 +148,8 @@ class AdaptConfig:
 
 
 SHARES = frozenset({
-    "tau", "colour", "mask_ratio", "ema", "hood", "hue", "grayscale", "blur", "flip", "warmup_from",
-    "adapter_decay", "max_class_share", "min_entropy",
+    "tau", "colour", "teacher_colour", "mask_ratio", "ema", "hood", "hue", "grayscale", "blur",
+    "flip", "warmup_from", "adapter_decay", "max_class_share", "min_entropy",
 })  # fmt: skip
 MAY_BE_ZERO = frozenset({
     "top_k", "balance", "jitter", "seed", "cooldown_s", "warmup_steps", "weight_decay", "clip_norm",

@@ -30,6 +30,13 @@ def test_iteration_0_copies_and_later_ones_average() -> None:
     assert teacher.tensors["w"].tolist() == [4.0]
 
 
+def test_all_of_it_kept_is_a_teacher_fixed_for_the_round() -> None:
+    teacher = EmaTeacher({"w": torch.tensor([8.0])}, 1.0)
+    for step in range(3):
+        assert teacher.update({"w": torch.tensor([float(step)])}, 10**6 + step) == 1.0
+    assert teacher.tensors["w"].tolist() == [8.0]
+
+
 def test_the_teacher_has_its_own_tensors() -> None:
     student = {"w": torch.zeros(1, requires_grad=True)}
     teacher = EmaTeacher(student, 0.9)

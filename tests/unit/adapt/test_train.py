@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,7 @@ from acclimate.adapt.strategies.vocalign import VocAlign
 from acclimate.adapt.train import Trained, train_round
 from acclimate.configs.adapt import PRESETS, AdaptConfig, StrategyName, preset
 from acclimate.errors import ConfigError, Diverged
+from acclimate.model.colour import Daylight
 
 Make = Callable[..., Setup]
 STILL: dict[str, Any] = {
@@ -70,6 +72,16 @@ def test_every_strategy_is_there_and_repeats_itself(
     first, again = (play(setup := make(strategy=name), frames) for _ in range(2))
     assert first.losses == again.losses
     assert products_are_zero(setup) == (name == "frozen")
+
+
+def test_the_teachers_second_look_is_towards_the_bases_daylight(make: Make, frames: Frames) -> None:
+    """A base that says nothing of its daylight has no second look."""
+    once, unknown, twice = make(), make(teacher_colour=1.0), make(teacher_colour=1.0)
+    bright = Daylight(*(np.full((2, 3), grey, np.float32) for grey in (200, 20)))
+    twice.words.base = replace(twice.words.base, daylight=bright)
+    losses = [play(setup, frames).losses for setup in (once, unknown, twice)]
+    assert losses[0] == pytest.approx(losses[1])
+    assert losses[0] != pytest.approx(losses[2], abs=1e-3)
 
 
 def test_the_ablations_leave_parts_of_the_method_out(make: Make, frames: Frames) -> None:

@@ -76,6 +76,23 @@ def test_a_mirrored_teacher_says_the_same_of_a_mirrored_image(make: Make, frames
     assert not torch.allclose(teacher_probability(alone, images), there)
 
 
+def test_a_second_look_in_other_colours_counts_as_much_as_the_first(
+    make: Make, frames: Frames
+) -> None:
+    """Each channel 1.5 times as far from 0, then 40 lower, by hand; and both looks mirrored."""
+    colour, images = torch.tensor([[1.5] * 3, [-40.0] * 3]), to_images(frames[:1])
+    moved = (1.5 * images - 40).clamp(0, 255)
+    alone = make(mirror=False)
+    there, other = (teacher_probability(alone, view) for view in (images, moved))
+    assert not torch.allclose(there, other)
+    two = replace(make(mirror=False, teacher_colour=0.5), daylight=colour)
+    torch.testing.assert_close(teacher_probability(two, images), (there + other) / 2)
+    back = [teacher_probability(alone, view.flip(-1)).flip(-1) for view in (images, moved)]
+    four = replace(two, settings=replace(two.settings, mirror=True))
+    mean = (there + other + back[0] + back[1]) / 4
+    torch.testing.assert_close(teacher_probability(four, images), mean)
+
+
 @torch.no_grad()
 @pytest.mark.parametrize(("variant", "moves"), [("v1", True), ("v2", False)])
 def test_a_clean_guide_reaches_v1s_resnet_alone(
