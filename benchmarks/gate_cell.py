@@ -129,8 +129,8 @@ class Trial:
             self.model, self.words, self.seen, task.config.adapt, task.seed, lambda *_: None
         )
         passed = Verdict(True, (), {})
-        leaver = Leaver(task, self.court, self.training)
-        leaver.learned(task.out_dir, self.build(), self.model, told, passed)
+        left = Leaver(task, self.court, self.training)
+        left.learned(task.out_dir, self.build(), self.model, told, passed)
         return task.out_dir
 
 
@@ -198,7 +198,8 @@ def judged(trial: Trial, cell: Cell, stream: Stream) -> Iterator[Row]:
             while len(frames) < watch.before_frames + watch.frames:
                 frames.append(stream.next(cell.shifts[-1]))
             row["probation"] = probation(
-                trial.engine, trial.accepted, candidate[2], frames, watch
+                trial.engine, trial.accepted, candidate[2], frames, trial.court.contest.frames,
+                watch,
             )  # fmt: skip
         yield row
 

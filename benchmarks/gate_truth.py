@@ -73,12 +73,14 @@ class Truth:
 
 def probation(
     engine: Engine, serving: Bundle, accepted: Bundle, frames: Sequence[Frame],
-    config: ProbationConfig,
+    judged_on: Sequence[Frame], config: ProbationConfig,
 ) -> dict[str, Any]:  # fmt: skip
-    """What probation says of a swap: the first half of `frames` are before it, the rest after."""
+    """What probation says of a swap: the first half of `frames` are before it, the rest after; the
+    gate saw those that it was `judged_on`."""
     middle = len(frames) // 2
     before = combine([signals(engine, serving, frame) for frame in frames[:middle]])
-    watch = Probation(config, before)
+    seen = combine([signals(engine, accepted, frame) for frame in judged_on])
+    watch = Probation(config, before, None if seen is None else seen.histogram.tolist())
     for number, frame in enumerate(frames[middle:], 1):
         watch.add(signals(engine, accepted, frame))
         if (reason := watch.regression()) is not None:

@@ -306,10 +306,12 @@ def test_probation_of_a_collapse() -> None:
     engine.truth = {frame.tobytes(): rng.integers(0, 14, (8, 8)) for frame in seen}
     right, one = bundle_that(), bundle_that(always=np.array(3))
     config = ProbationConfig(min_frames=10)
-    found = probation(engine, right, one, seen, config)  # type: ignore[arg-type]
+    found = probation(engine, right, one, seen, seen[:0], config)  # type: ignore[arg-type]
     assert found["rolled_back"]
     assert found["after_frames"] == 10
-    fine = probation(engine, right, right, seen, config)  # type: ignore[arg-type]
+    told = probation(engine, right, one, seen, seen[:4], config)  # type: ignore[arg-type]
+    assert not told["rolled_back"]  # just what the gate saw and passed
+    fine = probation(engine, right, right, seen, seen[:4], config)  # type: ignore[arg-type]
     assert not fine["rolled_back"]
     assert fine["after_frames"] == 20
 
