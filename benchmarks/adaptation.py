@@ -19,18 +19,12 @@ from typing import Any
 from acclimate import __version__
 from acclimate.configs.vocabulary import load_vocabulary
 from acclimate.daemon.main import prepare
+from benchmarks.adaptation_plan import FIRST_STREAM, FREE, QUICKLY, WHOLE, Plan, state_folder
 from benchmarks.adaptation_plot import plot
-from benchmarks.adaptation_rows import (
-    FIRST_STREAM,
-    FREE,
-    QUICKLY,
-    WHOLE,
-    Plan,
-    play_unit,
-    state_folder,
-)
+from benchmarks.adaptation_rows import play_unit
 from benchmarks.adaptation_tables import markdown, targets
-from benchmarks.evidence import Found, Rows, all_rounds, details, of_rounds, per_shift, returns
+from benchmarks.evidence import Found, Rows, details, per_shift
+from benchmarks.evidence_rounds import all_rounds, of_rounds, returns
 from benchmarks.machine import machine, results_folder
 from benchmarks.resume import Unit, finished, run_units
 from benchmarks.streams import STREAMS

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from acclimate.configs.schema import Config, ModelConfig, to_dict
 from acclimate.configs.vocabulary import Vocabulary, load_vocabulary
 from acclimate.model.colour import UNCHANGED, Daylight, towards_daylight
 from acclimate.model.load import load_base
@@ -18,69 +17,15 @@ from acclimate.runtime.bundle import Bundle, load_bundle
 from acclimate.runtime.engine import Engine
 from acclimate.runtime.engines import open_engine
 from acclimate.world import Shift
+from benchmarks.adaptation_plan import FIRST_STREAM, FREE, PARTS, WHOLE, Plan, state_folder
 from benchmarks.demo import frozen_bundle
 from benchmarks.resume import Result, Unit
 from benchmarks.scenes import Frame, daylight, fresh_seeds, tables
-from benchmarks.streams import QUICK, STREAMS, Renders, Segment
+from benchmarks.streams import Renders, Segment
 from benchmarks.system import System
 from benchmarks.ungated import BLOCKS, UNGATED, Learned
 
-FREE, WHOLE = "free", "adapted"
 CONCEPTS, GAMMA = "frozen_with_concepts", "gamma_and_filter"
-PARTS = (0.5, 0.75, 1.0)
-FIRST_STREAM = 11
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How much: frames a segment, newest of them that rows without a gate train on and for how many
-    steps, scenes a seed; `round_steps` and `gate_frames` of the whole system, 0 = as it comes."""
-
-    quick: bool = False
-    frames: int = 60
-    newest: int = 48
-    steps: int = 15
-    scenes: int = 20
-    round_steps: int = 0
-    gate_frames: int = 0
-
-    def segments(self, stream: str) -> tuple[Segment, ...]:
-        """Of a stream by its name."""
-        return (QUICK if self.quick else STREAMS)[stream]
-
-    def config(self, base: str, blocks: int = 0) -> Config:
-        """The product's, on one thread."""
-        config = Config(model=ModelConfig(base))
-        adapt = replace(
-            config.adapt, steps=self.round_steps or config.adapt.steps,
-            blocks=blocks or config.adapt.blocks, deadline_s=1e4,
-            newest=min(config.adapt.newest, self.frames * 4 // 5),
-        )  # fmt: skip
-        gate = replace(config.gate, frames=self.gate_frames or config.gate.frames)
-        drift = replace(config.drift, reference_frames=min(60, self.frames))
-        serving = replace(config.serving, threads=1)
-        return replace(config, adapt=adapt, gate=gate, drift=drift, serving=serving)
-
-    def settings(self) -> Result:
-        """All of them, JSON-ready."""
-        ways = {name: asdict(way) for name, way in UNGATED.items()}
-        streams = {name: [asdict(s) for s in self.segments(name)] for name in STREAMS}
-        return {"plan": asdict(self), "config": to_dict(self.config("BASE")), "ungated": ways,
-                "streams": streams, "normalise": PARTS}  # fmt: skip
-
-    def settings_of(self, unit: Unit) -> Result:
-        """Those that one unit's result depends on."""
-        common = {"frames": self.frames, "scenes": self.scenes,
-                  "segments": [asdict(one) for one in self.segments(unit.stream)]}  # fmt: skip
-        if unit.row == FREE:
-            return common | {"normalise": PARTS}
-        if unit.row == WHOLE:
-            return common | {"config": to_dict(self.config(unit.base))}
-        return common | {"way": asdict(UNGATED[unit.row]), "steps": self.steps,
-                         "newest": self.newest}  # fmt: skip
-
-
-QUICKLY = Plan(True, frames=36, newest=16, steps=2, scenes=3, round_steps=2, gate_frames=6)
 
 
 class Ground:
@@ -105,11 +50,6 @@ class Ground:
         """Counts (N,T,T), a table for each scene under the segment's shift."""
         where = self._renders.scenes(segment, self.words)
         return tables(self.engine, bundle, where, prepare).astype(int).tolist()  # type: ignore
-
-
-def state_folder(work: Path, base: str, blocks: int) -> Path:
-    """Where the engine that adapts so many blocks of a base lies."""
-    return work / "states" / f"{base}-{blocks}"
 
 
 def play_unit(unit: Unit, work: Path, plan: Plan) -> Result:

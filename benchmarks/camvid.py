@@ -12,176 +12,23 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from acclimate.configs.schema import Config, ModelConfig, to_dict
-from acclimate.configs.vocabulary import NOT_COUNTED, load_vocabulary
+from acclimate.configs.vocabulary import load_vocabulary
 from acclimate.daemon.main import prepare
-from acclimate.model.load import load_base
-from acclimate.runtime.bundle import Bundle, load_bundle
-from acclimate.runtime.datasets import find_pairs
-from acclimate.runtime.engine import Engine
-from acclimate.runtime.engines import open_engine
-from acclimate.runtime.evaluate import confusion, read_image, read_labels
-from acclimate.runtime.fit import fit, nearest
-from acclimate.world import IGNORE
-from benchmarks.adaptation_rows import CONCEPTS, FREE, GAMMA, PARTS, WHOLE, recoloured
+from benchmarks.adaptation_plan import FREE, WHOLE
 from benchmarks.adaptation_tables import shifts_table
-from benchmarks.camvid_base import Schooling, school
-from benchmarks.demo import frozen_bundle
+from benchmarks.camvid_rows import BASE, ROAD, SCHOOL, TESTS, Plan, play_unit, state_folder
 from benchmarks.evidence import Rows, details, per_shift
 from benchmarks.machine import machine, results_folder
-from benchmarks.resume import Result, Unit, finished, run_units
-from benchmarks.scenes import Frame, daylight
-from benchmarks.system import System
-from benchmarks.ungated import BLOCKS, UNGATED, Learned
+from benchmarks.resume import Unit, finished, run_units
+from benchmarks.ungated import BLOCKS, UNGATED
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "camvid"
-SCHOOL, ROAD = "0016E5/train", "0001TP/train"
-TESTS = {"dusk_test": "0001TP/test", "day_val": "0016E5/val"}
-BASE, STREAM = "base", "dusk"
-USUAL = Schooling()
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Rounds on the same frames; `steps` of each without a gate; every `every`-th test frame."""
-
-    data: str
-    schooling: Schooling = USUAL
-    rounds: int = 3
-    steps: int = 15
-    every: int = 1
-
-    def config(self, work: Path, seed: int, blocks: int = 0) -> Config:
-        """The product's, on one thread, over this seed's base."""
-        config = Config(model=ModelConfig(str(weights(work, seed)), "camvid"))
-        adapt = replace(config.adapt, blocks=blocks or config.adapt.blocks, deadline_s=1e4)
-        return replace(config, adapt=adapt, serving=replace(config.serving, threads=1))
-
-    def settings(self) -> Result:
-        """All of them, JSON-ready; where the data lies is none."""
-        ways = {name: asdict(way) for name, way in UNGATED.items()}
-        return {"plan": {**asdict(self), "data": None}, "ungated": ways, "normalise": PARTS,
-                "config": to_dict(self.config(Path("WORK"), 0))}  # fmt: skip
-
-    def settings_of(self, unit: Unit) -> Result:
-        """Those that one unit's result depends on."""
-        schooling = {"schooling": asdict(self.schooling)}
-        common = schooling | {"every": self.every}
-        if unit.row == BASE:
-            return schooling
-        if unit.row == FREE:
-            return common | {"normalise": PARTS}
-        if unit.row == WHOLE:
-            config = to_dict(self.config(Path("WORK"), unit.seed))
-            return common | {"rounds": self.rounds, "config": config}
-        return common | {"rounds": self.rounds, "steps": self.steps,
-                         "way": asdict(UNGATED[unit.row])}  # fmt: skip
-
-
-def weights(work: Path, seed: int) -> Path:
-    """Where a seed's base lies."""
-    return work / "bases" / str(seed) / "weights.safetensors"
-
-
-def state_folder(work: Path, seed: int, blocks: int) -> Path:
-    """Where its engines lie."""
-    return work / "states" / f"{seed}-{blocks}"
-
-
-def read(folder: Path) -> list[tuple[Frame, Frame]]:
-    """Pictures (h,w,3) with class indices (h,w), IGNORE where no class is meant."""
-    table = load_vocabulary("camvid").from_labels()
-    pairs = find_pairs(folder / "images", folder / "labels").pairs
-    return [(read_image(one.image), _indices(table[read_labels(one.label)])) for one in pairs]
-
-
-def _indices(found: np.ndarray[Any, Any]) -> Frame:
-    return np.where(found == NOT_COUNTED, IGNORE, found).astype(np.uint8)
-
-
-class Ground:
-    """What a unit stands on: its engine, the frames of the road, and the tests."""
-
-    def __init__(self, seed: int, work: Path, plan: Plan, blocks: int = 0) -> None:
-        self.config, self.plan, self.data = plan.config(work, seed, blocks), plan, Path(plan.data)
-        self.state = state_folder(work, seed, self.config.adapt.blocks)
-        self.engine: Engine = open_engine(self.state / "engine", 1)
-
-    @cached_property
-    def frames(self) -> list[Frame]:
-        """The road's, at the engine's size."""
-        return [fit(image, self.engine.info.size) for image, _ in read(self.data / ROAD)]
-
-    @cached_property
-    def tests(self) -> dict[str, list[tuple[Frame, Frame]]]:
-        """Pictures and truth by test."""
-        return {name: read(self.data / part)[:: self.plan.every] for name, part in TESTS.items()}
-
-    def tables(
-        self, bundle: Bundle, prepare: Callable[[Frame], Frame] = lambda frame: frame
-    ) -> dict[str, Any]:
-        """By test: counts (N,T,T), a table for each picture, at its own size."""
-        return {name: [self._table(bundle, prepare, *pair) for pair in pairs]
-                for name, pairs in self.tests.items()}  # fmt: skip
-
-    def _table(
-        self, bundle: Bundle, prepare: Callable[[Frame], Frame], image: Frame, truth: Frame
-    ) -> Any:
-        frame = prepare(fit(image, self.engine.info.size))
-        labels = nearest(self.engine.infer(frame, bundle).labels, truth.shape)
-        return confusion(truth, labels, bundle.classes).astype(int).tolist()
-
-
-def play_unit(unit: Unit, work: Path, plan: Plan) -> Result:
-    """A base, or a row over it: {"tables": {row: {test: (N,T,T)}}}."""
-    if unit.row == BASE:
-        pairs, words = read(Path(plan.data) / SCHOOL), load_vocabulary("camvid")
-        out, size = weights(work, unit.seed).parent, Config().serving.size
-        return {"tables": {}, "losses": school(pairs, words, size, unit.seed, plan.schooling, out)}
-    if unit.row == FREE:
-        return free(Ground(unit.seed, work, plan))
-    if unit.row == WHOLE:
-        return whole(Ground(unit.seed, work, plan), work / "rounds" / unit.name, unit.seed)
-    return ungated(unit, Ground(unit.seed, work, plan, BLOCKS), work)
-
-
-def free(ground: Ground) -> Result:
-    """Frozen, with concepts, normalised."""
-    base = load_bundle(ground.state / "adapters" / "base", ground.engine.info)
-    colours = load_base(ground.config.model.weights).daylight
-    moved = {
-        f"colours_moved_{part:g}": recoloured(base, ground.frames, colours, part) for part in PARTS
-    }
-    bundles = {"frozen": frozen_bundle(ground.config, ground.engine), CONCEPTS: base, **moved}
-    said = {row: ground.tables(bundle) for row, bundle in bundles.items()}
-    return {"tables": said | {GAMMA: ground.tables(base, daylight)}}
-
-
-def whole(ground: Ground, work: Path, seed: int) -> Result:
-    """The road once, then rounds behind the gate, each from what serves; what serves last."""
-    system, rounds = System(ground.config, ground.state, work, seed), []
-    system.drive(ground.frames)
-    for _ in range(ground.plan.rounds):
-        rounds.append(system.adapt())
-    return {"tables": {WHOLE: ground.tables(system.serving)}, "rounds": rounds,
-            "serves": system.serving.id}  # fmt: skip
-
-
-def ungated(unit: Unit, ground: Ground, work: Path) -> Result:
-    """As many rounds of a strategy or preset, whatever they are worth."""
-    words, plan = load_vocabulary("camvid"), ground.plan
-    way = Learned(str(weights(work, unit.seed)), words, UNGATED[unit.row], plan.steps)
-    newest = ground.frames[-ground.config.adapt.newest :]
-    rounds = [way.learn(newest, 100 * unit.seed + number) for number in range(plan.rounds)]
-    return {"tables": {unit.row: ground.tables(way.bundle(unit.row))}, "rounds": rounds}
+STREAM = "dusk"
 
 
 def units(seeds: Sequence[int]) -> list[Unit]:

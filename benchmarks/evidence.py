@@ -1,4 +1,4 @@
-"""What units measured, as numbers: means over seeds, intervals, curves, rounds, targets.
+"""What units measured, as numbers: means over seeds, intervals, raw scores of every row.
 
 mIoU in percent. A value over seeds is the mean of each seed's own mIoU; intervals resample the
 scenes of each seed, the same ones on both sides, and take the mean gain over seeds.
@@ -6,14 +6,14 @@ scenes of each seed, the same ones on both sides, and take the mean gain over se
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.adaptation_rows import CONCEPTS, FREE, WHOLE
+from benchmarks.adaptation_plan import FREE, WHOLE
+from benchmarks.adaptation_rows import CONCEPTS
 from benchmarks.resume import Result, Unit
 from benchmarks.ungated import UNGATED
 
@@ -45,7 +45,7 @@ def gain_interval(
         total += mean_ious(after[picks].sum(1)) - mean_ious(before[picks].sum(1))
     exact = np.mean([mean_ious(a.sum(0)) - mean_ious(b.sum(0)) for a, b in pairs])
     low, high = np.percentile(total / len(pairs), [2.5, 97.5])
-    return _short(exact), _short(low), _short(high)
+    return short(exact), short(low), short(high)
 
 
 class Rows:
@@ -69,17 +69,17 @@ class Rows:
         """Mean over seeds of mIoU, None unless every seed has it."""
         tables = [self.of(row, segment, seed) for seed in self.seeds]
         scores = [mean_ious(one.sum(0)) for one in tables if one is not None]
-        return _short(np.mean(scores)) if scores and len(scores) == len(tables) else None
+        return short(np.mean(scores)) if scores and len(scores) == len(tables) else None
 
     def best_free(self, segment: str, seed: int) -> str:
         """The free row that labels say is best for this seed: nobody could choose better."""
         rows = [row for row in self.free if row != "frozen"]
-        return max(rows, key=lambda row: _miou(self.of(row, segment, seed)))
+        return max(rows, key=lambda row: miou(self.of(row, segment, seed)))
 
     def best(self, segment: str) -> float:
         """Mean over seeds of each seed's best free row."""
         each = [self.of(self.best_free(segment, s), segment, s) for s in self.seeds]
-        return _short(np.mean([_miou(one) for one in each]))
+        return short(np.mean([miou(one) for one in each]))
 
     def gain(self, segment: str, over: Callable[[str, int], str]) -> list[float] | None:
         """Adapted over another row by segment and seed: mean, low, high."""
@@ -133,77 +133,25 @@ def _raw(rows: Rows, row: str, segment: str, names: Sequence[str]) -> dict[str, 
             ious = class_ious(table.sum(0))
             worst = int(np.nanargmin(ious))
             found[str(seed)] = {
-                "miou": _miou(table), "worst": [names[worst], _short(ious[worst])],
-                "scenes": [_short(x) for x in mean_ious(table)],
+                "miou": miou(table), "worst": [names[worst], short(ious[worst])],
+                "scenes": [short(x) for x in mean_ious(table)],
             }  # fmt: skip
     return found
-
-
-def all_rounds(found: Found) -> list[dict[str, Any]]:
-    """Of the whole system, with the true mIoU before and after each on its segment's scenes."""
-    listed = []
-    for unit, result in found.items():
-        for told in result["rounds"] if unit.row == WHOLE else ():
-            before, after = (
-                _miou(np.asarray(result["tables"][row][told["segment"]])) for row in (BEFORE, WHOLE)
-            )  # fmt: skip
-            where = {"base": unit.base, "stream": unit.stream, "seed": unit.seed}
-            listed.append(where | told | {"miou_before": before, "miou_after": after,
-                                          "change": _short(after - before)})  # fmt: skip
-    return listed
-
-
-def of_rounds(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Counts by verdict, recalls, seconds, memory, the worst exchange."""
-    ran = [told for told in rounds if told["verdict"] != "none"]
-    taken = [told["change"] for told in ran if told["verdict"] in ("accepted", "instead")]
-    seconds = [told["seconds"] for told in ran if "seconds" in told]
-    return {
-        "verdicts": dict(Counter(told["verdict"] for told in ran)),
-        "recalls": sum(len(told["recalled"]) for told in rounds),
-        "seconds_median": _short(np.median(seconds)) if seconds else None,
-        "seconds_max": max(seconds, default=None),
-        "peak_mb": max((told["peak_mb"] for told in ran if "peak_mb" in told), default=None),
-        "worst_exchange": min(taken, default=None),
-        "worst_accepted": min(
-            (told["change"] for told in ran if told["verdict"] == "accepted"), default=None
-        ),
-    }
-
-
-def returns(found: Found, days: Mapping[str, tuple[str, str | None]]) -> list[dict[str, Any]]:
-    """By unit: mIoU by day in the beginning (of the base), once the stream is back in the day, and
-    of what served in the end if it met the day at once. `days` are a stream's first and last."""
-    listed = []
-    for unit, result in found.items():
-        if unit.row == FREE or unit.stream not in days:
-            continue
-        first, last = days[unit.stream]
-        start = found.get(unit._replace(row=FREE))
-        if start is None:
-            continue
-        said, before = result["tables"][unit.row], _of(start["tables"][CONCEPTS][first])
-        back = _short(_of(said[last]) - before) if last else None
-        end = _short(_of(result["day_in_the_end"]) - before)
-        listed.append(unit._asdict() | {"before": before, "returned": back, "end_on_day": end})
-    return listed
 
 
 def _names(results: Any) -> list[str]:
     return list(dict.fromkeys(row for result in results for row in result["tables"]))
 
 
-def _of(table: Any) -> float:
-    return _miou(np.asarray(table, float))
-
-
-def _miou(table: Tables | None) -> float:
-    return float("nan") if table is None else _short(mean_ious(table.sum(0)))
+def miou(table: Tables | None) -> float:
+    """Of all scenes (N,T,T) together; NaN without any."""
+    return float("nan") if table is None else short(mean_ious(table.sum(0)))
 
 
 def _known(scores: Mapping[str, float | None]) -> dict[str, float]:
     return {name: score for name, score in scores.items() if score is not None}
 
 
-def _short(value: Any) -> float:
+def short(value: Any) -> float:
+    """Hundredths are enough."""
     return round(float(value), 2)

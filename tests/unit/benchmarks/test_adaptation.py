@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.adaptation import results_of, units
-from benchmarks.adaptation_rows import FREE, PARTS, QUICKLY, WHOLE, Plan
+from benchmarks.adaptation_plan import FREE, PARTS, QUICKLY, WHOLE, Plan
 from benchmarks.adaptation_tables import markdown
 from benchmarks.resume import Unit
 from benchmarks.ungated import UNGATED

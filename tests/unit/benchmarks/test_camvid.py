@@ -10,9 +10,9 @@ import pytest
 
 from acclimate.configs.vocabulary import load_vocabulary
 from acclimate.model.load import load_base
-from benchmarks import camvid
-from benchmarks.camvid import main, read, units
+from benchmarks.camvid import main, units
 from benchmarks.camvid_base import Schooling, _example, school
+from benchmarks.camvid_rows import BASE, read
 
 WORDS = load_vocabulary("camvid")
 SIZE = (160, 224)
@@ -77,5 +77,5 @@ def test_a_schooled_base_loads_and_knows_its_colours(tmp_path: Path) -> None:
 
 def test_bases_come_before_what_stands_on_them() -> None:
     listed = units((0, 1))
-    assert [unit.row for unit in listed[:2]] == [camvid.BASE, camvid.BASE]
+    assert [unit.row for unit in listed[:2]] == [BASE, BASE]
     assert len(listed) == len(set(listed)) == 2 * (1 + 2 + 7)

@@ -8,17 +8,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, jaccard_score
 
-from benchmarks.evidence import (
-    Rows,
-    all_rounds,
-    class_ious,
-    details,
-    gain_interval,
-    mean_ious,
-    of_rounds,
-    per_shift,
-    returns,
-)
+from benchmarks.evidence import Rows, class_ious, details, gain_interval, mean_ious, per_shift
+from benchmarks.evidence_rounds import all_rounds, of_rounds, returns
 from benchmarks.resume import Unit
 
 
