@@ -41,7 +41,7 @@ class Plan:
 
     data: str
     schooling: Schooling = USUAL
-    rounds: int = 3
+    rounds: int = 2
     steps: int = 15
     every: int = 1
 
