@@ -30,7 +30,7 @@ RESET = 30  # RDumb's 1000 steps would never come round on streams of 100
 def baseline(strategy: StrategyName) -> AdaptConfig:
     """A strategy under our optimiser, in the stream's own colours, with no watch over it."""
     return preset(
-        "continual", strategy=strategy, colour=0.0, rdumb_steps=RESET,
+        "continual", strategy=strategy, colour=0.0, teacher_colour=0.0, rdumb_steps=RESET,
         max_class_share=1.0, min_entropy=0.0,
     )  # fmt: skip
 
