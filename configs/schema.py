@@ -133,6 +133,29 @@ class GateConfig:
 
 
 @dataclass(frozen=True)
+class ShadowConfig:
+    """Live frames that an accepted candidate sees beside what serves, before it serves itself.
+
+    `frames` to compare, 0 = off; in at most the share `duty` of the time, until `max_ms` of
+    computing are spent or `deadline_s` have passed; what was seen by then is judged if it is
+    `min_frames`. Bounds: the share of pixels that get another label, the change of a class's share.
+    """
+
+    frames: int = 0
+    duty: float = 0.25
+    max_ms: float = 20000.0
+    deadline_s: float = 90.0
+    min_frames: int = 8
+    max_disagreement: float = 0.3
+    max_share_jump: float = 0.15
+
+    @property
+    def on(self) -> bool:
+        """Is there a window at all?"""
+        return self.frames > 0 and self.duty > 0
+
+
+@dataclass(frozen=True)
 class ProbationConfig:
     """What is watched, label-free, after a swap; lengths in frames."""
 
@@ -165,6 +188,7 @@ class Config:
     drift: DriftConfig = field(default_factory=DriftConfig)
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
     gate: GateConfig = field(default_factory=GateConfig)
+    shadow: ShadowConfig = field(default_factory=ShadowConfig)
     probation: ProbationConfig = field(default_factory=ProbationConfig)
     daemon: DaemonConfig = field(default_factory=DaemonConfig)
 
@@ -172,12 +196,12 @@ class Config:
 _SHARES = adapt.SHARES | {
     "heldout_share", "min_pseudo_miou", "min_agreement", "max_histogram_js", "max_jump_js",
     "min_class_recall", "max_confidence_drop", "recall_ratio", "confidence",
-    "normalise",
+    "normalise", "duty", "max_disagreement", "max_share_jump",
 }  # fmt: skip
 _MAY_BE_ZERO = adapt.MAY_BE_ZERO | {
     "http_port", "latest_hz", "novelty", "max_labelled_drop", "max_safety_drop", "margin",
     "margin_learned", "margin_dressed", "max_duel_loss", "recall",
-    "memory_frames", "max_memory_drop", "max_source_drop",
+    "memory_frames", "max_memory_drop", "max_source_drop", "shadow.frames",
 }  # fmt: skip
 _MAY_BE_EMPTY = {"http_host"}  # every address of the machine
 
@@ -281,7 +305,7 @@ def _check_range(number: float, path: str, problems: list[str]) -> None:
         problems.append(f"{path}: {number} is not a share between 0 and 1")
     elif name == "http_port" and number > 65535:
         problems.append(f"{path}: {number} is no port; ports end at 65535")
-    elif number < 0 or (number == 0 and name not in _MAY_BE_ZERO | _SHARES):
+    elif number < 0 or (number == 0 and not {name, path} & (_MAY_BE_ZERO | _SHARES)):
         problems.append(f"{path}: {number} must be greater than 0")
 
 

@@ -1,6 +1,6 @@
 """The life of an adapter, as one loop: listen, watch, decide.
 
-drift -> round -> gate -> adopt -> swap -> probation -> good | rolled back and quarantined
+drift -> round -> gate -> adopt -> (shadow) -> swap -> probation -> good | rolled back, quarantined
 
 Any failure on this side leaves the serving process as it was.
 """
@@ -22,6 +22,7 @@ from acclimate.daemon.registry import BASE, Registry
 from acclimate.daemon.rewording import Rewording
 from acclimate.daemon.scheduler import Rounds
 from acclimate.daemon.serving import Serving
+from acclimate.daemon.shadow import Shadow
 from acclimate.daemon.stream import Stream
 from acclimate.daemon.words import file_of
 
@@ -45,6 +46,7 @@ class Lifecycle:
         rounds = self.rewording.for_rounds()
         self.rounds = Rounds(rounds, self.registry, self.stream, events, metrics)
         self.probation: Probation | None = None
+        self.shadow = Shadow(events, metrics)
         self.swapping: tuple[str, str, float] | None = None  # id, why, deadline
         self.trouble: str | None = None
         self.engine: Message = {}  # name, precision and reason of what serves
@@ -52,6 +54,7 @@ class Lifecycle:
         self._listeners: dict[str, Callable[[Message], None]] = {
             "stats": self._on_stats, "swapped": self._on_swapped, "refused": self._on_refused,
             "ready": self._on_ready, "error": self._on_error, "done": lambda _: None,
+            "shadow": self.shadow.heed,
         }  # fmt: skip
 
     def start(self) -> None:
@@ -122,11 +125,13 @@ class Lifecycle:
         self.metrics.serving(event["active"], self.registry.card(event["active"]))
         self.engine = {key: event[key] for key in ("engine", "precision", "reason")}
         self.events.write("serving", adapter=event["active"], **self.engine)
+        if (again := self.shadow.again()) is not None and not self.changing:
+            self._swap(again, "accepted")
 
     def _on_stats(self, stats: Message) -> None:
         self.stream.last = stats
         self.metrics.interval(stats)
-        if not stats["frames"] or self.swapping is not None:
+        if not stats["frames"] or (self.swapping is not None and self.shadow.now is None):
             return
         (self.probation or self.stream.window).add(self.stream.add(stats))
         if (found := self.stream.first_condition(stats)) is not None:
@@ -165,13 +170,13 @@ class Lifecycle:
     def _on_refused(self, event: Message) -> None:
         """The runtime would not take it up; what serves goes on serving."""
         why = self.swapping[1] if self.swapping else "unasked"
-        self.swapping = None
+        self.swapping, untried = None, self.shadow.close(event["id"])
         self.metrics.swaps.labels("refused").inc()
         if why == REWORDED:
             self.rewording.refuse(event["reason"])
             return
         self.events.write("swap_refused", id=event["id"], why=why, reason=event["reason"])
-        if event["id"] != BASE:
+        if event["id"] != BASE and not untried:
             why_not = f"refused by the runtime: {event['reason']}"
             self._keep(self.registry.quarantine, event["id"], why_not)
         if why == "rollback":
@@ -194,6 +199,8 @@ class Lifecycle:
         """An adapter on probation is blamed for it; the last good one starts the next process."""
         if self.swapping is not None and self.swapping[1] == REWORDED:
             self.rewording.refuse("the runtime died while it took them up")
+        if (fatal := self.shadow.died()) is not None:
+            self._condemn(fatal, "crash of the runtime, twice, with it in the shadow")
         self.swapping, active = None, self.registry.state.active
         self.metrics.restarts.inc()
         self.events.write("runtime_died", adapter=active, exit_code=self.serving.exit_code)
@@ -208,16 +215,23 @@ class Lifecycle:
 
     def _swap(self, name: str, why: str) -> None:
         """Ask the runtime; the answer is `swapped` or `refused`."""
-        self.swapping = (name, why, time.monotonic() + SWAP_TIMEOUT)
+        beside = why == "accepted" and self.config.shadow.on
+        patience = SWAP_TIMEOUT + (self.config.shadow.deadline_s if beside else 0.0)
+        self.swapping = (name, why, time.monotonic() + patience)
         words, folder = self.rewording.asked(why == REWORDED), self.registry.folder_of(name)
         if why == REWORDED:
             folder = self.registry.place(name, words.digest).bundle
         file = file_of(self.registry.folder, words.key)
-        self.serving.send({"cmd": "swap", "id": name, "dir": str(folder), "vocabulary": str(file)})
+        if beside:
+            self.shadow.open(name, self.registry.state.active)
+        self.serving.send({
+            "cmd": "swap", "id": name, "dir": str(folder), "vocabulary": str(file),
+            "shadow": beside,
+        })  # fmt: skip
 
     def _watch_swap(self) -> None:
         if self.swapping is not None and time.monotonic() > self.swapping[2]:
-            self._on_refused({"id": self.swapping[0], "reason": f"no answer in {SWAP_TIMEOUT} s"})
+            self._on_refused({"id": self.swapping[0], "reason": "no answer in time"})
 
     def _watch_probation(self) -> None:
         if self.probation is None or self.swapping is not None:

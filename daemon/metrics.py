@@ -48,6 +48,19 @@ class Metrics:
             "mIoU points that what serves earned over the best alternative, an estimate.",
             ["bound"], registry=r,
         )  # fmt: skip
+        self.shadow_windows = Counter(
+            "acclimate_shadow_windows", "Shadow windows by verdict.", ["verdict"], registry=r
+        )
+        self.shadow_regions = Gauge(
+            "acclimate_shadow_disagreement_ratio",
+            "Pixels of a ninth of the frame on which the last candidate and what served differed.",
+            ["region"], registry=r,
+        )  # fmt: skip
+        self.shadow_classes = Gauge(
+            "acclimate_shadow_class_disagreement_ratio",
+            "1 - IoU of the last candidate and what served, in the classes where it was greatest.",
+            ["class"], registry=r,
+        )  # fmt: skip
         self.swaps = Counter("acclimate_swaps", "Swaps by result.", ["result"], registry=r)
         self.rollbacks = Counter(
             "acclimate_rollbacks", "Rollbacks by reason.", ["reason"], registry=r
@@ -87,6 +100,16 @@ class Metrics:
         for bound, value in (card or {}).items():
             if bound in ("gain", "low", "high"):
                 self.gain.labels("estimate" if bound == "gain" else bound).set(value)
+
+    def shadow(self, verdict: str, regions: list[list[float]], classes: dict[str, float]) -> None:
+        """A window that ended: shares of nine regions from the top left, of the worst classes."""
+        self.shadow_windows.labels(verdict).inc()
+        for row, shares in zip(("top", "middle", "bottom"), regions, strict=True):
+            for column, share in zip(("left", "centre", "right"), shares, strict=True):
+                self.shadow_regions.labels(f"{row} {column}").set(share)
+        self.shadow_classes.clear()
+        for name, share in classes.items():
+            self.shadow_classes.labels(name).set(share)
 
     def words(self, classes: int, strings: int) -> None:
         """How much is looked for."""

@@ -32,6 +32,7 @@ def snapshot(life: Lifecycle) -> Status:
         "video_time": last.get("video_time"),
         "frames": ledger,
         "buffer": last.get("buffer", {}),
+        "shadow": beside(life.shadow.last),
         "trouble": life.trouble or last.get("trouble"),
         "previous": state.previous,
         "good": list(state.good),
@@ -47,13 +48,26 @@ def doing(life: Lifecycle) -> str:
     """What is under way, in words."""
     # once: the daemon's thread goes on changing them
     now, swapping, change = life.rounds.now, life.swapping, life.rewording.now
+    shadow = life.shadow.now
     if now is not None:
         return f"round {now.id}: step {now.step} of {now.settings.steps}"
+    if shadow is not None:
+        return f"{shadow} runs in the shadow of {life.registry.state.active}"
     if swapping is not None:
         return f"swapping to {swapping[0]} ({swapping[1]})"
     if change is not None:
         return f"getting {change.words.size} ready"
     return "probation" if life.probation is not None else "serving"
+
+
+def beside(report: Status) -> str | None:
+    """The newest shadow window, in words."""
+    if not report:
+        return None
+    return (
+        f"{report['id']} {report['verdict']}: {report['disagreement']:.1%} of the pixels of "
+        f"{report['frames']} live frames differ from {report['beside']}"
+    )
 
 
 def earned(card: Status | None) -> str | None:
@@ -131,6 +145,8 @@ _SENTENCES: dict[str, Any] = {
     ),
     "round_goes_on": lambda e: f"round {e['id']} goes on: frames take {e['latency_ms']:.0f} ms",
     "round_cancelled": lambda e: f"round {e['id']} cancelled",
+    "shadow_started": lambda e: f"{e['id']} runs in the shadow of {e['beside']}",
+    "shadow_ended": lambda e: f"shadow: {beside(e)}",
     "swapped": lambda e: (
         f"{e['id']} serves instead of {e['since']} ({e['why']}), gap {e['gap_ms']:.1f} ms"
     ),

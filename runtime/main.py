@@ -4,8 +4,8 @@
 
 camera thread -> box -> engine(frame, bundle) -> sinks -> tap; a new bundle is taken up between
 two frames, and with it other words if it brings some. JSON lines in: {"cmd": "swap", "id", "dir",
-"vocabulary"?: file}, {"cmd": "stop"}; the end of stdin stops too. JSON lines out: ready, stats,
-swapped, refused, error, done.
+"vocabulary"?: file, "shadow"?: true}, {"cmd": "stop"}; the end of stdin stops too. JSON lines out:
+ready, stats, shadow, swapped, refused, error, done.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from acclimate.runtime.engines import open_engine
 from acclimate.runtime.fit import cut, fit, is_picture
 from acclimate.runtime.job import place_of
 from acclimate.runtime.ledger import Ledger
+from acclimate.runtime.shadow import Report, Shadow
 from acclimate.runtime.sinks import Sinks
 from acclimate.runtime.source import Captured, Source, open_source
 from acclimate.runtime.stats import Stats
@@ -68,7 +69,8 @@ class Runtime:
             state / "engine", serving.threads, serving.engine, serving.precision,
             serving.capacity, first_frame,
         )  # fmt: skip
-        self.swapper = Swapper(self.engine, words.digest)
+        self.swapper, self.names = Swapper(self.engine, words.digest), words.names
+        self.shadow = config.shadow
         self.source: Source = open_source(config.source, serving.size)
         self.ledger = Ledger()
         policy = config.source.policy
@@ -137,6 +139,7 @@ class Runtime:
         labels = cut(result.labels, frame.image.shape[:2], self.fit)
         self.sinks.write(frame, labels, self.bundle.id)
         self.tap.offer(image, result)
+        self.swapper.offer(image, result.labels)
 
     def _refuse_frame(self, frame: Captured) -> None:
         """Counted, and told once of each kind."""
@@ -155,13 +158,19 @@ class Runtime:
                 self.say({"event": "error", "message": command["message"]})
             elif command["cmd"] == "swap":
                 name, folder = str(command.get("id")), Path(str(command.get("dir")))
-                refused = self.swapper.request(name, folder, command.get("vocabulary"))
+                beside = (
+                    Shadow(self.shadow, self.names, self.stop) if command.get("shadow") else None
+                )
+                refused = self.swapper.request(name, folder, command.get("vocabulary"), beside)
                 if refused:
                     self._refuse(refused)
 
     def _swap_if_ready(self) -> None:
         """The swap itself: one reference changes between two frames, and the colours with it."""
         outcome = self.swapper.take()
+        if outcome is not None and outcome.shadow is not None:
+            self._tell_shadow(outcome.bundle.id if isinstance(outcome, Ready) else outcome.id,
+                              outcome.shadow)  # fmt: skip
         if isinstance(outcome, Refused):
             self._refuse(outcome)
         elif isinstance(outcome, Ready):
@@ -170,6 +179,7 @@ class Runtime:
             before, self.bundle = self.bundle.id, outcome.bundle
             if outcome.words is not None:
                 self.vocabulary = outcome.vocabulary or self.vocabulary
+                self.names = outcome.words.names
                 self.sinks.repaint(outcome.words)
             self._swap = {
                 "event": "swapped", "id": self.bundle.id, "from": before,
@@ -187,6 +197,9 @@ class Runtime:
             self._swap = None
         self._infer_ms.append(infer_ms)
 
+    def _tell_shadow(self, name: str, report: Report) -> None:
+        self.say({"event": "shadow", "id": name, "beside": self.bundle.id, **report.to_dict()})
+
     def _refuse(self, refused: Refused) -> None:
         self.say({"event": "refused", "id": refused.id, "reason": refused.reason})
 
@@ -202,6 +215,7 @@ class Runtime:
         self.stop.set()
         self.box.close()
         camera.join(timeout=3.0)
+        self.swapper.close()
         self.tap.close()
         self.sinks.close()
         self._report()

@@ -13,7 +13,8 @@ import numpy as np
 from acclimate.configs.vocabulary import Vocabulary, load_served
 from acclimate.errors import AcclimateError, SwapRefused
 from acclimate.runtime.bundle import Bundle, load_bundle
-from acclimate.runtime.engine import Engine
+from acclimate.runtime.engine import Engine, Frame
+from acclimate.runtime.shadow import Labels, Report, Shadow
 
 # Share of the probe pixels. A bundle's maker may have looked at them in fp32 on the processor (the
 # base, other words), so that each precision needs the room that its parity check leaves it.
@@ -24,12 +25,13 @@ NICE = 10
 @dataclass(frozen=True)
 class Ready:
     """A bundle that passed its probe check, `load_ms` after it was asked for; `words` and the file
-    they were read from if it came with them."""
+    they were read from if it came with them; `shadow` how it did beside what serves."""
 
     bundle: Bundle
     load_ms: float
     words: Vocabulary | None = None
     vocabulary: str | None = None
+    shadow: Report | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Refused:
 
     id: str
     reason: str
+    shadow: Report | None = None
 
 
 class Swapper:
@@ -50,18 +53,31 @@ class Swapper:
         self._twin: Engine | None = None
         self._thread: threading.Thread | None = None
         self._outcome: Ready | Refused | None = None
+        self._shadow: Shadow | None = None
 
-    def request(self, name: str, folder: Path, vocabulary: str | None = None) -> Refused | None:
-        """Start checking the bundle in `folder`, with the words of the file `vocabulary` if given;
-        refused while another one is being checked."""
+    def request(
+        self, name: str, folder: Path, vocabulary: str | None = None, shadow: Shadow | None = None
+    ) -> Refused | None:
+        """Start checking the bundle in `folder`, with the words of the file `vocabulary` if given,
+        and on live frames if a `shadow` is; refused while another one is being checked."""
         if self._thread is not None:
             return Refused(name, "another swap is under way; ask again when it is done")
         self._outcome = Refused(name, "its check ended unexpectedly; see the runtime's log")
         self._thread = threading.Thread(
-            target=self._check, args=(name, folder, vocabulary), daemon=True
+            target=self._check, args=(name, folder, vocabulary, shadow), daemon=True
         )
         self._thread.start()
         return None
+
+    def offer(self, frame: Frame, labels: Labels) -> None:
+        """A frame (H,W,3) that was served and its labels (H,W), for an open window; never waits."""
+        if (shadow := self._shadow) is not None:
+            shadow.offer(frame, labels)
+
+    def close(self, timeout: float = 3.0) -> None:
+        """Wait for a window that has been told to stop."""
+        if self._thread is not None and self._shadow is not None:
+            self._thread.join(timeout)
 
     def take(self) -> Ready | Refused | None:
         """The outcome of the last request, once; None while there is none."""
@@ -72,7 +88,9 @@ class Swapper:
             self._vocabulary = outcome.words.digest
         return outcome
 
-    def _check(self, name: str, folder: Path, vocabulary: str | None) -> None:
+    def _check(
+        self, name: str, folder: Path, vocabulary: str | None, shadow: Shadow | None
+    ) -> None:
         started = time.monotonic()
         # Linux counts niceness by thread: where the processor is full, the serving thread goes on.
         # Not the most polite there is: at times this thread holds what that one waits for.
@@ -86,10 +104,23 @@ class Swapper:
             if bundle.id != name:
                 raise SwapRefused(f"{folder} holds the bundle {bundle.id}, not {name}")
             probe_check(self._twin, bundle)
+            load_ms = 1000 * (time.monotonic() - started)
+            report = None if shadow is None else self._beside(shadow, bundle)
+            if report is not None and report.reasons:
+                self._outcome = Refused(name, "; ".join(report.reasons), report)
+                return
             self._engine.stage(bundle)
-            self._outcome = Ready(bundle, 1000 * (time.monotonic() - started), words, vocabulary)
+            self._outcome = Ready(bundle, load_ms, words, vocabulary, report)
         except (AcclimateError, OSError, ValueError, RuntimeError) as error:
             self._outcome = Refused(name, str(error))
+
+    def _beside(self, shadow: Shadow, bundle: Bundle) -> Report:
+        assert self._twin is not None
+        self._shadow = shadow
+        try:
+            return shadow.watch(self._twin, bundle)
+        finally:
+            self._shadow = None
 
 
 def probe_check(engine: Engine, bundle: Bundle) -> None:

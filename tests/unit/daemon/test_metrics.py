@@ -20,6 +20,9 @@ NAMES = {
     "acclimate_round_duration_seconds": set(),
     "acclimate_active_adapter_info": {"adapter"},
     "acclimate_adapter_gain": {"bound"},
+    "acclimate_shadow_windows_total": {"verdict"},
+    "acclimate_shadow_disagreement_ratio": {"region"},
+    "acclimate_shadow_class_disagreement_ratio": {"class"},
     "acclimate_swaps_total": {"result"},
     "acclimate_rollbacks_total": {"reason"},
     "acclimate_swap_gap_seconds": set(),
@@ -59,6 +62,8 @@ def lived_in() -> Metrics:
     metrics.last_swap.set_to_current_time()
     metrics.serving("a0001")
     metrics.serving("a0002", CARD)
+    for verdict in ("passed", "refused", "unfinished"):
+        metrics.shadow(verdict, [[0.1, 0.2, 0.3]] * 3, {"pole": 0.5})
     return metrics
 
 
@@ -99,6 +104,14 @@ def test_what_serves_shows_what_it_earned_and_nothing_else_does() -> None:
     ]  # fmt: skip
     metrics.serving("base")
     assert not any(name == "acclimate_adapter_gain" for name, _ in values(metrics))
+
+
+def test_a_window_shows_nine_regions_and_only_its_own_classes() -> None:
+    metrics = lived_in()
+    metrics.shadow("passed", [[0.0] * 3] * 3, {"sign": 0.1})
+    labels = {label for name, label in values(metrics) if name.endswith("_disagreement_ratio")}
+    assert len(labels) == 9 + 1
+    assert "pole" not in labels
 
 
 def test_an_interval_is_in_seconds_and_shares() -> None:

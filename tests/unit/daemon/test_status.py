@@ -37,6 +37,7 @@ def life(tmp_path: Path, **changes: Any) -> Any:
         "registry": Registry(tmp_path), "stream": SimpleNamespace(**stream), "trouble": None,
         "rounds": SimpleNamespace(now=changes.pop("round", None)), "swapping": None,
         "rewording": SimpleNamespace(served=WORDS, now=changes.pop("change", None), answers={}),
+        "shadow": SimpleNamespace(now=changes.pop("shadow", None), last={}),
         "probation": None, "serving": SimpleNamespace(ledger=LEDGER), "engine": ENGINE, **changes,
     })  # fmt: skip
 
