@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: setup demo test check train-default train-augmented bench-default bench-model bench-serve \
-  bench-ablation bench-adaptation bench-gate bench-camvid clean
+  bench-ablation bench-adaptation bench-gate bench-camvid bench-drift clean
 
 setup: .venv/.ready
 
@@ -51,6 +51,9 @@ bench-camvid: setup
 
 bench-gate: setup
 	$(BIN)/python -m benchmarks.gate
+
+bench-drift: setup
+	$(BIN)/python -m benchmarks.drift
 
 clean:
 	rm -rf .venv demo-out build

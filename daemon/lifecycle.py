@@ -133,12 +133,15 @@ class Lifecycle:
         self.metrics.interval(stats)
         if not stats["frames"] or (self.swapping is not None and self.shadow.now is None):
             return
+        if self.stream.blind:  # a covered camera says nothing of the road or of the adapter
+            return
         (self.probation or self.stream.window).add(self.stream.add(stats))
         if (found := self.stream.first_condition(stats)) is not None:
             self._keep(self.registry.remember_reference, found.mean.tolist(), found.spread)
             self.events.write("reference", spread=found.spread)
-        if (ratio := self.stream.measure()) is not None:
-            self.metrics.drift.set(ratio)
+        alarm = self.stream.alarm
+        if (level := self.stream.measure()) is not None:
+            self.metrics.drifted(vars(level), self.stream.alarm and not alarm)
 
     def _on_swapped(self, event: Message) -> None:
         """The runtime serves it; now the truth, then the books."""

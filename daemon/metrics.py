@@ -27,6 +27,14 @@ class Metrics:
             "Distance from the active adapter's condition, in units of that condition's spread.",
             registry=r,
         )
+        self.levels = Gauge(
+            "acclimate_drift_level_ratio",
+            "What the alarm is made of, each in units of its own spread, and the whole.",
+            ["signal"], registry=r,
+        )  # fmt: skip
+        self.alarms = Counter(
+            "acclimate_drift_alarms", "How often drift became an alarm.", registry=r
+        )
         self.confidence = Gauge(
             "acclimate_confidence_ratio", "Mean top probability of the last interval.", registry=r
         )
@@ -91,6 +99,14 @@ class Metrics:
             self.confidence.set(stats["confidence"][0])
         self.entries.set(stats["buffer"]["entries"])
         self.bytes.set(stats["buffer"]["bytes"])
+
+    def drifted(self, levels: dict[str, float], alarm: bool) -> None:
+        """distance, entropy, histogram and the whole; `alarm` if this began one."""
+        self.drift.set(levels["distance"])
+        for signal, value in levels.items():
+            self.levels.labels(signal).set(value)
+        if alarm:
+            self.alarms.inc()
 
     def serving(self, adapter: str, card: dict[str, Any] | None = None) -> None:
         """The one adapter that serves, and what it earned if its manifest has a card."""

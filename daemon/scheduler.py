@@ -14,6 +14,7 @@ from acclimate.daemon.metrics import Metrics
 from acclimate.daemon.registry import Registry
 from acclimate.daemon.rounds import Outcome, RoundProcess
 from acclimate.daemon.stream import Stream
+from acclimate.daemon.trigger import Budget
 
 NEW_FRAMES = 6
 
@@ -21,25 +22,40 @@ NEW_FRAMES = 6
 @dataclass(frozen=True)
 class Situation:
     """`busy`: a round is under way; `drift` None while it is unknown; `since_round` in seconds;
-    `new_frames` admitted to the buffer since the last round began."""
+    `new_frames` admitted to the buffer since the last round began; `budget` in rounds."""
 
     busy: bool
     drift: float | None
+    alarm: bool
+    blind: bool
+    parked: bool
     since_round: float
     buffered: int
     new_frames: int
+    budget: float
+
+
+def waits(now: Situation, config: Config) -> str | None:
+    """What an alarm waits for before it may start a round; None for nothing."""
+    adapt = config.adapt
+    held = {
+        "adaptation is off": not adapt.enabled,
+        "a round is under way": now.busy,
+        "blinded": now.blind,
+        "parked": now.parked,
+        "cool-down": now.since_round < adapt.cooldown_s,
+        f"{now.buffered} of {adapt.min_frames} frames": now.buffered < adapt.min_frames,
+        "new frames": now.new_frames < NEW_FRAMES,
+        "budget": now.budget < 1,
+    }
+    return next((reason for reason, true in held.items() if true), None)
 
 
 def why_now(now: Situation, config: Config) -> str | None:
     """The reason for a round, or None."""
-    adapt, limit = config.adapt, config.drift.threshold
-    if not adapt.enabled or now.busy or now.drift is None or now.drift < limit:
+    if now.drift is None or not now.alarm or waits(now, config) is not None:
         return None
-    if now.since_round < adapt.cooldown_s or now.buffered < adapt.min_frames:
-        return None
-    if now.new_frames < NEW_FRAMES:
-        return None
-    return f"drift {now.drift:.1f} is above {limit:g}"
+    return f"drift {now.drift:.1f}, the alarm is at {config.drift.threshold:g}"
 
 
 class Rounds:
@@ -55,16 +71,29 @@ class Rounds:
         self._ended = -float("inf")
         self._admitted = 0  # to the buffer, when the last one began
         self._governor, self._heeded = Governor(0.0), stream.last
+        self._budget = Budget(config.drift.rounds_per_hour, config.drift.burst)
 
     def start_if_needed(self) -> None:
         """Begin one if there is a reason; not to be asked during a swap or a probation."""
-        buffer = self._stream.last.get("buffer", {})
-        situation = Situation(
-            self.now is not None, self._stream.ratio, time.monotonic() - self._ended,
-            buffer.get("entries", 0), buffer.get("admitted", 0) - self._admitted,
-        )  # fmt: skip
-        if (reason := why_now(situation, self.config)) is not None:
+        if (reason := why_now(self.situation, self.config)) is not None:
+            self._budget.spend()
             self.start(reason)
+
+    @property
+    def situation(self) -> Situation:
+        """What is known now."""
+        stream, buffer = self._stream, self._stream.last.get("buffer", {})
+        return Situation(
+            self.now is not None, stream.level.whole if stream.level else None, stream.alarm,
+            stream.blind, stream.parked, time.monotonic() - self._ended,
+            buffer.get("entries", 0), buffer.get("admitted", 0) - self._admitted,
+            self._budget.left,
+        )  # fmt: skip
+
+    @property
+    def waiting(self) -> str | None:
+        """What an alarm waits for; None without one."""
+        return waits(self.situation, self.config) if self._stream.alarm else None
 
     def start(
         self, reason: str, mode: Literal["train", "validate"] = "train", adapter: Path | None = None

@@ -27,6 +27,7 @@ def snapshot(life: Lifecycle) -> Status:
         "doing": doing(life),
         "engine": life.engine,
         "drift": None if (ratio := life.stream.ratio) is None else round(ratio, 3),
+        "alarm": alarm(life),
         "confidence": last.get("confidence", [None])[0],
         "source": last.get("source", "connecting"),
         "video_time": last.get("video_time"),
@@ -58,6 +59,14 @@ def doing(life: Lifecycle) -> str:
     if change is not None:
         return f"getting {change.words.size} ready"
     return "probation" if life.probation is not None else "serving"
+
+
+def alarm(life: Lifecycle) -> str | None:
+    """The drift's alarm, in words."""
+    if not life.stream.alarm:
+        return None
+    held = life.rounds.waiting
+    return "on" if held is None else f"on; waits: {held}"
 
 
 def beside(report: Status) -> str | None:

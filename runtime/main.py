@@ -79,7 +79,7 @@ class Runtime:
         self.fit = serving.fit
         self.sinks = Sinks(serving, words, state, out, self.source.fps)
         self.tap = Tap(FrameBuffer(state / "buffer", config.buffer))
-        self.stats = Stats()
+        self.stats = Stats(config.drift)
         self._infer_ms: deque[float] = deque(maxlen=50)
         self._swap: dict[str, Any] | None = None
         self._failures = 0
@@ -135,11 +135,12 @@ class Runtime:
         self._failures = 0
         self.ledger.serve()
         self._after_swap(1000 * (now - started))
-        self.stats.add(result, 1000 * (now - frame.captured_at), frame.time)
+        self.stats.add(image, result, 1000 * (now - frame.captured_at), frame.time)
         labels = cut(result.labels, frame.image.shape[:2], self.fit)
         self.sinks.write(frame, labels, self.bundle.id)
-        self.tap.offer(image, result)
-        self.swapper.offer(image, result.labels)
+        if not self.stats.blind:
+            self.tap.offer(image, result)
+            self.swapper.offer(image, result.labels)
 
     def _refuse_frame(self, frame: Captured) -> None:
         """Counted, and told once of each kind."""

@@ -85,17 +85,19 @@ class FakeServing:
         self.active = name
 
     def stream(
-        self, place: float, confidence: float = 0.9, share: float = 0.5, times: int = 6
-    ) -> None:
+        self, place: float, confidence: float = 0.9, share: float = 0.5, times: int = 6,
+        entropy: float = 0.1, blind: bool = False, parked: bool = False,
+    ) -> None:  # fmt: skip
         """Intervals of ten frames at a place in embedding space."""
         for i in range(times):
             self.frame += 10
             self.admitted += 10
             self.said.append({
                 "event": "stats", "frames": 10, "latency_ms": [5.0] * 10, "video_time": 0.0,
-                "confidence": [confidence, 0.5, 0.1], "histogram": [share, 1 - share],
+                "confidence": [confidence, 0.5, entropy], "histogram": [share, 1 - share],
                 "embedding": [place + 0.1 * (i % 2), 0.0], "active": self.active, "source": "live",
                 "buffer": {"entries": 50, "bytes": 1, "admitted": self.admitted}, "trouble": None,
+                "look": {"blind": blind, "parked": parked},
             })  # fmt: skip
 
 

@@ -14,6 +14,8 @@ NAMES = {
     "acclimate_frames_total": {"outcome"},
     "acclimate_frame_latency_seconds": set(),
     "acclimate_drift_ratio": set(),
+    "acclimate_drift_level_ratio": {"signal"},
+    "acclimate_drift_alarms_total": set(),
     "acclimate_buffer_entries": set(),
     "acclimate_buffer_bytes": set(),
     "acclimate_rounds_total": {"verdict"},
@@ -57,7 +59,7 @@ def lived_in() -> Metrics:
         metrics.rewordings.labels(result).inc()
     for reason in ("histogram_js", "confidence_drop", "crash", "manual", "unreadable"):
         metrics.rollbacks.labels(reason).inc()
-    metrics.drift.set(1.5)
+    metrics.drifted({"distance": 1.5, "entropy": 2.0, "histogram": 0.1, "whole": 2.5}, True)
     metrics.gap.observe(0.0004)
     metrics.last_swap.set_to_current_time()
     metrics.serving("a0001")

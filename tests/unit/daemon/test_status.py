@@ -33,9 +33,11 @@ LEDGER = {"captured": 5, "served": 3, "dropped": {"superseded": 2}, "balanced": 
 def life(tmp_path: Path, **changes: Any) -> Any:
     """A lifecycle as far as the status looks at it."""
     stream = {key: changes.pop(key, default) for key, default in (("last", {}), ("ratio", None))}
+    stream["alarm"] = changes.pop("alarm", False)
+    rounds = SimpleNamespace(now=changes.pop("round", None), waiting=changes.pop("waiting", None))
     return SimpleNamespace(**{
         "registry": Registry(tmp_path), "stream": SimpleNamespace(**stream), "trouble": None,
-        "rounds": SimpleNamespace(now=changes.pop("round", None)), "swapping": None,
+        "rounds": rounds, "swapping": None,
         "rewording": SimpleNamespace(served=WORDS, now=changes.pop("change", None), answers={}),
         "shadow": SimpleNamespace(now=changes.pop("shadow", None), last={}),
         "probation": None, "serving": SimpleNamespace(ledger=LEDGER), "engine": ENGINE, **changes,
@@ -87,6 +89,12 @@ def test_what_is_under_way_in_words(tmp_path: Path) -> None:
     assert doing(life(tmp_path, probation=object())) == "probation"
     change = SimpleNamespace(words=WORDS)
     assert doing(life(tmp_path, change=change)) == "getting 14 classes (16 strings) ready"
+
+
+def test_an_alarm_and_what_it_waits_for_are_told(tmp_path: Path) -> None:
+    assert snapshot(life(tmp_path))["alarm"] is None
+    assert snapshot(life(tmp_path, alarm=True))["alarm"] == "on"
+    assert snapshot(life(tmp_path, alarm=True, waiting="parked"))["alarm"] == "on; waits: parked"
 
 
 def test_a_running_daemon_is_asked(tmp_path: Path) -> None:
