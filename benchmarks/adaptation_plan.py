@@ -41,7 +41,8 @@ class Plan:
             newest=min(config.adapt.newest, self.frames * 4 // 5),
         )  # fmt: skip
         gate = replace(config.gate, frames=self.gate_frames or config.gate.frames)
-        drift = replace(config.drift, reference_frames=min(60, self.frames))
+        few = min(60, self.frames)  # segments are short
+        drift = replace(config.drift, reference_frames=few, smoothing_frames=10)
         serving = replace(config.serving, threads=1)
         return replace(config, adapt=adapt, gate=gate, drift=drift, serving=serving)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from acclimate.adapt.round import Round
 from acclimate.configs.schema import Config
-from acclimate.daemon.drift import Condition, Drift
+from acclimate.daemon.drift import Collected, Condition, Drift
 from acclimate.errors import AdaptError
 from acclimate.runtime.buffer import FrameBuffer
 from acclimate.runtime.bundle import Bundle, load_bundle
@@ -40,6 +40,7 @@ class System:
         self._learned: Path | None = None  # where the next round starts, if not from what serves
         self._buffer = FrameBuffer(work / "buffer", config.buffer)
         self._drift, self._rounds = Drift(config.drift), 0
+        self._first = Collected(config.drift.reference_frames)
         self._conditions: dict[str, Condition | None] = {base.id: None}
 
     def drive(self, frames: Sequence[NDArray[np.uint8]]) -> None:
@@ -47,8 +48,10 @@ class System:
         for frame in frames:
             seen = self.engine.infer(frame, self.serving)
             self._buffer.offer(frame, seen.histogram, seen.embedding)
-            self._drift.add(seen.embedding.tolist(), 1)
-            self._know_the_base(seen.embedding.tolist())
+            signs = (seen.embedding, float(seen.confidence[2]), seen.histogram, 1)
+            self._drift.add(*signs)
+            if self.serving.id == "base" and self._conditions["base"] is None:
+                self._know_the_base(self._first.add(*signs))
             self._recall()
 
     def adapt(self) -> dict[str, Any]:
@@ -79,9 +82,9 @@ class System:
         self.serving, self.good[bundle.id] = bundle, folder
         self._conditions[bundle.id] = Condition.of(bundle.manifest.get("condition"))
 
-    def _know_the_base(self, embedding: list[float]) -> None:
-        if self.serving.id == "base" and self._conditions["base"] is None:
-            self._conditions["base"] = self._drift.first_condition(embedding, 1)
+    def _know_the_base(self, enough: bool) -> None:
+        if enough:
+            self._conditions["base"] = Condition.around(self._first.embeddings)
 
     def _recall(self) -> None:
         ratio = self._drift.ratio(self._conditions[self.serving.id])

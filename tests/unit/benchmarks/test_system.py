@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from acclimate.adapt.round import Round
-from acclimate.configs.schema import Config
+from acclimate.configs.schema import Config, DriftConfig
 from acclimate.errors import Diverged
 from acclimate.runtime.bundle import Bundle
 from acclimate.runtime.engine import Result
@@ -80,7 +80,8 @@ def rounds(monkeypatch: pytest.MonkeyPatch) -> Rounds:
 
 @pytest.fixture
 def whole(rounds: Rounds, tmp_path: Path) -> System:
-    return System(Config(), tmp_path / "state", tmp_path / "work", 3)
+    drift = DriftConfig(reference_frames=60, smoothing_frames=10)
+    return System(Config(drift=drift), tmp_path / "state", tmp_path / "work", 3)
 
 
 @pytest.mark.parametrize(
