@@ -29,7 +29,7 @@ from acclimate.runtime.evaluate import mean_iou
 Numbers = dict[str, float]
 Report = Callable[[Contender], Numbers]
 OF_VIEWS = frozenset({
-    "gain", "pseudo_miou", "agreement", "histogram_js", "least_class_recall", "teacher_drop",
+    "pseudo_miou", "agreement", "histogram_js", "least_class_recall", "teacher_drop",
 })  # fmt: skip
 
 
@@ -67,8 +67,8 @@ class Court:
         broken = [*bounds.reasons, *self._broken(numbers)]
         if (told := self._dressed(bundle)) is not None:
             numbers |= {"dressed_gain": told.mean, "dressed_low": told.low}
-            short, worth = self._without(told, gain), told
-            broken = [reason for reason in broken if not _of_views(reason)]
+            short, worth = self._short_of(told), told
+            broken = [reason for reason in broken if not _of_views(reason)] + self._lost(gain)
         if self.labelled is not None:
             broken += self._floors(bundle, numbers)
         reasons = short + broken
@@ -116,17 +116,18 @@ class Court:
             )
         return [] if fine else [f"gain over {over} {gain}, {needed}"]
 
-    def _without(self, told: Gain, gain: Gain) -> list[str]:
-        """Why it is refused where labels of dressed scenes decide, if it is: they show too little,
-        or the stream's own frames speak clearly against them."""
-        settings, over = self.contest.settings, self.card(self.contest.best, gain)["over"]
-        least, lowest = settings.margin_dressed, -settings.max_duel_loss
-        lenient = settings.contest == "not_worse"
+    def _short_of(self, told: Gain) -> list[str]:
+        """Why labels of dressed scenes are not enough, if they are not."""
+        settings, over = self.contest.settings, self.card(self.contest.best, told)["over"]
+        least, lenient = settings.margin_dressed, settings.contest == "not_worse"
         fine = told.high >= -least if lenient else told.low >= least
         needed = "must not be worse" if lenient else f"{least:g} needed"
-        short = [] if fine else [f"gain over {over} on dressed scenes {told}, {needed}"]
-        spoken = [] if gain.mean >= lowest else [f"duel {gain.mean:.2f} must be >= {lowest:g}"]
-        return short + spoken
+        return [] if fine else [f"gain over {over} on dressed scenes {told}, {needed}"]
+
+    def _lost(self, gain: Gain) -> list[str]:
+        """The stream's own frames speak clearly against it: nothing to go on from either."""
+        least = -self.contest.settings.max_duel_loss
+        return [] if gain.mean >= least else [f"duel {gain.mean:.2f} must be >= {least:g}"]
 
     def _broken(self, numbers: Numbers) -> list[str]:
         settings = self.contest.settings
