@@ -139,7 +139,7 @@ class GateConfig:
     max_teacher_drop: float = 6.0
     dressed: bool = True
     margin_dressed: float = 0.3
-    max_duel_loss: float = 5.0
+    max_duel_loss: float = 0.0
     normalise: tuple[float, ...] = (1.0,)
     recall: int = 1
     frames: int = 12

@@ -63,16 +63,16 @@ class Court:
         bounds = self._bounds(one)
         numbers = {"gain": gain.mean, "gain_low": gain.low, "gain_high": gain.high}
         numbers |= {"teacher_drop": -fall.mean} | bounds.numbers | self._drops(bundle)
-        short, worth = self._short(gain), gain
+        short, worth, least = self._short(gain), gain, -self.contest.settings.margin
         broken = [*bounds.reasons, *self._broken(numbers)]
         if (told := self._dressed(bundle)) is not None:
             numbers |= {"dressed_gain": told.mean, "dressed_low": told.low}
-            short, worth = self._short_of(told), told
-            broken = [reason for reason in broken if not _of_views(reason)] + self._lost(gain)
+            short, worth = self._short_of(told) + self._lost(gain), told
+            broken = [reason for reason in broken if not _of_views(reason)]
         if self.labelled is not None:
             broken += self._floors(bundle, numbers)
         reasons = short + broken
-        sound = not broken and worth.high >= -self.contest.settings.margin
+        sound = not broken and min(worth.high, gain.high) >= least
         numbers |= self.report(one) if self.report else {}
         numbers["judged_s"] = round(time.monotonic() - started, 2)
         card = self.card(self.contest.best, worth)
@@ -125,7 +125,7 @@ class Court:
         return [] if fine else [f"gain over {over} on dressed scenes {told}, {needed}"]
 
     def _lost(self, gain: Gain) -> list[str]:
-        """The stream's own frames speak clearly against it: nothing to go on from either."""
+        """The stream's own frames speak against it, whatever dressed scenes say."""
         least = -self.contest.settings.max_duel_loss
         return [] if gain.mean >= least else [f"duel {gain.mean:.2f} must be >= {least:g}"]
 

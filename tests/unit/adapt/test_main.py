@@ -32,7 +32,7 @@ CONFIG = replace(
     Config(),
     adapt=replace(Config().adapt, steps=2, min_frames=8, newest=8, deadline_s=600),
     buffer=replace(Config().buffer, heldout_share=0.35, novelty=0.0),
-    gate=GateConfig(contest="not_worse"),  # two steps earn nothing
+    gate=GateConfig(contest="not_worse", max_duel_loss=5.0),  # two steps earn nothing
 )
 
 

@@ -181,13 +181,11 @@ def test_no_worse_on_dressed_scenes_will_do_where_that_is_asked(
     assert not kind.judge(contender("new", error=0.3)).accepted
 
 
-def test_a_duel_clearly_lost_is_nothing_to_go_on_from(court: Any, gate: Any, worn: Lesson) -> None:
-    """Not even where dressed scenes would have it."""
-    lenient = replace(
-        gate, contest="not_worse", margin=100.0, margin_dressed=100.0, max_jump_js=1.0
-    )
+def test_a_duel_surely_lost_is_nothing_to_go_on_from(court: Any, gate: Any, worn: Lesson) -> None:
+    """Not even where dressed scenes would have it; one that is lost by little is."""
+    lenient = replace(gate, margin=100.0, max_jump_js=1.0)
     worse = contender("worse", error=0.15)
-    assert court(replace(lenient, max_duel_loss=50.0), dressed=worn).judge(worse).sound
-    found = court(replace(lenient, max_duel_loss=0.5), dressed=worn).judge(worse)
-    assert not found.sound
-    assert named(found.reasons) == {"duel"}
+    found = court(lenient, dressed=worn).judge(worse)
+    assert (found.accepted, found.sound) == (False, True)
+    assert "duel" in named(found.reasons)
+    assert not court(replace(lenient, margin=0.1), dressed=worn).judge(worse).sound
