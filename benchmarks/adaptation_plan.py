@@ -41,8 +41,9 @@ class Plan:
             newest=min(config.adapt.newest, self.frames * 4 // 5),
         )  # fmt: skip
         gate = replace(config.gate, frames=self.gate_frames or config.gate.frames)
-        few = min(60, self.frames)  # segments are short
-        drift = replace(config.drift, reference_frames=few, smoothing_frames=10)
+        drift = replace(  # a segment is short, and few of its frames are looked at
+            config.drift, reference_frames=min(60, self.frames), smoothing_frames=10, threshold=2.5,
+        )  # fmt: skip
         serving = replace(config.serving, threads=1)
         return replace(config, adapt=adapt, gate=gate, drift=drift, serving=serving)
 

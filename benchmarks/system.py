@@ -21,6 +21,7 @@ from acclimate.daemon.drift import Collected, Condition, Drift
 from acclimate.errors import AdaptError
 from acclimate.runtime.buffer import FrameBuffer
 from acclimate.runtime.bundle import Bundle, load_bundle
+from acclimate.runtime.engine import Result
 from acclimate.runtime.engines import open_engine
 from benchmarks.drive import play
 from benchmarks.memory import forget_peak, memory_mib
@@ -48,10 +49,8 @@ class System:
         for frame in frames:
             seen = self.engine.infer(frame, self.serving)
             self._buffer.offer(frame, seen.histogram, seen.embedding)
-            signs = (seen.embedding, float(seen.confidence[2]), seen.histogram, 1)
-            self._drift.add(*signs)
-            if self.serving.id == "base" and self._conditions["base"] is None:
-                self._know_the_base(self._first.add(*signs))
+            self._drift.add(*_signs(seen))
+            self._know_the_base(seen)
             self._recall()
 
     def adapt(self) -> dict[str, Any]:
@@ -82,8 +81,9 @@ class System:
         self.serving, self.good[bundle.id] = bundle, folder
         self._conditions[bundle.id] = Condition.of(bundle.manifest.get("condition"))
 
-    def _know_the_base(self, enough: bool) -> None:
-        if enough:
+    def _know_the_base(self, seen: Result) -> None:
+        unknown = self.serving.id == "base" and self._conditions["base"] is None
+        if unknown and self._first.add(*_signs(seen)):
             self._conditions["base"] = Condition.around(self._first.embeddings)
 
     def _recall(self) -> None:
@@ -94,6 +94,12 @@ class System:
             self.serving = load_bundle(self.good[name], self.engine.info)
             self._learned = None
             self.recalled.append(name)
+
+
+def _signs(seen: Result) -> tuple[Any, float, Any, int]:
+    """What drift takes of one frame."""
+    embedding, shares = seen.embedding.astype(float), seen.histogram.astype(float)
+    return embedding, float(seen.confidence[2]), shares, 1
 
 
 def _of(task: Round) -> str:

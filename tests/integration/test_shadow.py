@@ -75,7 +75,11 @@ class Gate:
             self._given = True
             outcome = Outcome("accepted", (), 1.0, {}, self.candidate)
             ended: Any = SimpleNamespace(
-                id=self.candidate.name, parent="base", poll=lambda: outcome, hold=bool
+                id=self.candidate.name,
+                parent="base",
+                mode="validate",
+                poll=lambda: outcome,
+                hold=bool,
             )
             life.rounds.now = ended
         if self.after(life) or time.monotonic() > self._deadline:
