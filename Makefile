@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: setup demo test check train-default train-augmented bench-default bench-model bench-serve \
-  bench-ablation bench-adaptation bench-gate bench-camvid bench-drift clean
+  bench-ablation bench-adaptation bench-gate bench-camvid bench-drift bench-step clean
 
 setup: .venv/.ready
 
@@ -54,6 +54,9 @@ bench-gate: setup
 
 bench-drift: setup
 	$(BIN)/python -m benchmarks.drift
+
+bench-step: setup
+	$(BIN)/python -m benchmarks.step
 
 clean:
 	rm -rf .venv demo-out build
