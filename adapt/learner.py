@@ -39,14 +39,14 @@ class Learner:
         look = torch.from_numpy(UNCHANGED) if daylight is None else daylight
         self.setup = Setup(model, words, settings, self.generator, optimiser, age, scaler, look)
         self.strategy = STRATEGIES[settings.strategy](self.setup)
-        self._watch = Monitor(settings, words.names)
+        self.watch = Monitor(settings, words.names)
 
     def step(self, batch: Batch) -> Step:
         """Learn from a batch on the compute's device; raises Diverged."""
         self.setup.optimiser.zero_grad()
         with recomputing(self.settings.checkpointing), self.compute.autocast():
             done = self.strategy.step(batch)
-        self._watch(self.taken + 1, done)
+        self.watch(self.taken + 1, done)
         self._move(rate(self.settings, self.taken))
         self.taken += 1
         return done

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,6 +35,15 @@ class Monitor:
         self._last.append(step.said)
         if len(self._last) == WINDOW:
             self._look(number, torch.stack(tuple(self._last)).sum(0))
+
+    def state(self) -> dict[str, Any]:
+        """What it remembers, for `restore`."""
+        return {"last": list(self._last), "first": self._first}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Remember what another one did."""
+        self._last = deque(state["last"], maxlen=WINDOW)
+        self._first = state["first"]
 
     def _look(self, number: int, said: Tensor) -> None:
         shares, bounds = said.double() / said.sum(), self.settings

@@ -14,7 +14,7 @@ from typing import Any
 from acclimate import __version__
 from acclimate.configs.schema import Config, load_config
 from acclimate.configs.vocabulary import load_served
-from acclimate.daemon import engines, vocab, weights
+from acclimate.daemon import engines, reproduce, vocab, weights
 from acclimate.daemon.commands import done_on_disk
 from acclimate.daemon.inbox import Inbox
 from acclimate.daemon.jobs import evaluate_options, job_action, segment_options
@@ -219,6 +219,7 @@ def parser() -> argparse.ArgumentParser:
     engines.add_commands(commands, add, common, configured)
     vocab.add_commands(commands, add, common)
     weights.add_commands(commands, add)
+    reproduce.add_commands(commands, add)
     one = add(commands, "check-config", check_action, [])
     one.add_argument("config", type=Path, metavar="FILE")
     return top

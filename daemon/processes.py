@@ -8,6 +8,7 @@ adapt     one adaptation round; starts, leaves a candidate or nothing, and is go
 offline   one-off jobs: segment a folder or film, evaluate against labels
 words     other words for adapters: for such a job, or to serve them (`acclimate vocab set`)
 reference the same jobs by the network in torch, as its authors evaluate it
+reproduce a paper's table on a data set: hours to days, stopped and started again at will
 weights   one-off jobs: say what a weights file is, write it for other tools
 """
 
@@ -36,6 +37,7 @@ PROCESSES = {
     "offline": Process("acclimate.runtime.offline"),
     "words": Process("acclimate.export.words", nice=19, env=(("OMP_NUM_THREADS", "1"),)),
     "reference": Process("acclimate.export.reference"),
+    "reproduce": Process("acclimate.adapt.reproduce.main"),
     "weights": Process("acclimate.model.weights"),
 }
 

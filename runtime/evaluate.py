@@ -21,7 +21,7 @@ Pairs = Iterable[tuple[NDArray[np.uint8], Indices]]
 PNG_COLOURS = {0: "grey", 2: "colour", 3: "palette", 4: "grey and alpha", 6: "colour and alpha"}
 
 
-def confusion(truth: Indices, guess: NDArray[np.uint8], classes: int) -> NDArray[np.float64]:
+def confusion(truth: Indices, guess: Indices, classes: int) -> NDArray[np.float64]:
     """Counts (T, T), rows are truth; pixels whose truth is T or more are left out.
 
     Raises EngineError for a guess of T or more, which has no column.
