@@ -13,6 +13,7 @@ from torch import Tensor
 
 from acclimate.adapt.anchor import distance_to_base, shrink
 from acclimate.adapt.batch import Frames, draw_batch
+from acclimate.adapt.budget import fitted
 from acclimate.adapt.compute import Compute, compute_for, placed
 from acclimate.adapt.hood import valid_pixels
 from acclimate.adapt.learner import Learner
@@ -29,7 +30,8 @@ Progress = Callable[[int, float], None]
 class Trained:
     """What the round's report says of its training; the adapter itself is in the model.
 
-    `age`: steps since the base along the line of adapters; `distance`: see `distance_to_base`.
+    `age`: steps since the base along the line of adapters; `distance`: see `distance_to_base`;
+    `fitted`: what was changed to keep within `adapt.memory_mb`, "" for nothing.
     """
 
     steps: int
@@ -37,6 +39,7 @@ class Trained:
     seconds: float
     age: int = 0
     distance: float = 0.0
+    fitted: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
@@ -50,7 +53,7 @@ def train_round(
     """Adapt `model`'s LoRA to `frames` (H, W, 3); stops early at 80 % of the deadline.
 
     `model` holds the accepted adapter, trained for `age` steps; the optimiser begins anew. Only the
-    adapter moves: the base has no gradients and its statistics stay. Raises Diverged.
+    adapter moves: the base has no gradients and its statistics stay. Raises Diverged, OutOfMemory.
     """
     compute = compute_for(settings)
     if settings.adapter_decay:
@@ -58,6 +61,7 @@ def train_round(
         age = 0 if settings.adapter_decay == 1 else age
     started = time.monotonic()
     with placed(model, words, compute.device), Uptime() as uptime:
+        settings, told = fitted(settings, words, frames[0].shape[:2], compute.device)
         look = _daylight(words, frames, settings)
         learner = Learner(compute, model, words, settings, seed, age, look)
         losses = _learn(learner, compute, frames, uptime, progress)
@@ -65,7 +69,7 @@ def train_round(
         raise Diverged("the adapter is not finite after training; lower adapt.lr")
     distance = distance_to_base(model).item()
     seconds = time.monotonic() - started
-    return Trained(len(losses), tuple(losses), seconds, age + len(losses), distance)
+    return Trained(len(losses), tuple(losses), seconds, age + len(losses), distance, told)
 
 
 def _daylight(words: Words, frames: Frames, settings: AdaptConfig) -> Tensor:
