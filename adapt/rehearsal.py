@@ -34,8 +34,8 @@ from acclimate.model.text import TEXTS_AT_ONCE, token_ids
 META = torch.device("meta")
 MATTERS = (
     "batch", "blocks", "rank", "projections", "towers", "checkpointing", "alignment", "mirror",
-    "top_k", "prune_student", "ignore_pruned", "ignore_unsure", "guidance", "jitter", "hue",
-    "grayscale", "blur", "flip", "mask_block",
+    "teacher_colour", "top_k", "prune_student", "ignore_pruned", "ignore_unsure", "guidance",
+    "jitter", "hue", "grayscale", "blur", "flip", "mask_block",
 )  # fmt: skip
 Size = tuple[int, int]
 
@@ -168,11 +168,9 @@ def _taught(network: CATSeg, settings: AdaptConfig, images: Tensor, shapes: Shap
     text = _texts(network, strings, shapes, concepts)
     owner = torch.ones(strings, shapes.classes, device=META)
     logits = network(images[:1], text).expand(len(images), -1, -1, -1).contiguous()
-    probability = class_probabilities(logits, owner, shapes.pixels)
-    if settings.mirror:
-        other = class_probabilities(logits, owner, shapes.pixels).flip(-1)
-        probability = (probability + other) / 2
-    return probability
+    looks = (1 + bool(settings.teacher_colour)) * (1 + settings.mirror)
+    said = [class_probabilities(logits, owner, shapes.pixels) for _ in range(looks)]
+    return torch.stack(said).mean(0)
 
 
 def _texts(network: CATSeg, count: int, shapes: Shapes, concepts: bool) -> Tensor:
