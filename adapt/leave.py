@@ -57,7 +57,7 @@ class Leaver:
             "id": self.task.id, "parent": made["id"], "sequence": self.task.sequence,
             "kind": "normalisation", "base_digest": made["base_digest"],
             "vocabulary_digest": made["vocabulary_digest"], "is": name,
-            "training": made.get("training", {}),
+            "training": made.get("training", {}), "trained_in": made.get("trained_in"),
         }  # fmt: skip
         chosen = replace(
             bundle, id=self.task.id, probe_frames=np.stack(probes), probe_labels=labels

@@ -63,7 +63,11 @@ NO_DATA = 75
 
 
 def run(task: Round) -> Verdict:
-    """The round, from the accepted bundle to a verdict and, if something is better, a candidate."""
+    """The round, from the accepted bundle to a verdict and, if something is better, a candidate.
+
+    Where something free is better than what serves, that is the candidate, at once: the light may
+    not wait for a training. Only where nothing is, something is learned.
+    """
     started, settings = time.monotonic(), task.config.adapt
     torch.set_num_threads(settings.threads)
     how = task.config.serving
@@ -76,24 +80,29 @@ def run(task: Round) -> Verdict:
     words = Words(base, vocabulary)
     frames = [frame for _, frame in training]
     rivals, court = hold(task, engine, base, vocabulary, accepted, training, heldout)
-    colour = colours_of(task, accepted, court)
+    left = Leaver(task, court, training)
+    if task.mode == "train" and (name := court.contest.free_winner()) is not None:
+        verdict = court.instead(name)
+        left.free(rivals[name], name, verdict)
+        return verdict
+
+    start = _start(task, engine, vocabulary)
+    colour = colours_of(task, start, accepted, court)
     seen = [recolour_frame(frame, colour) for frame in frames]
     words.temperature = temperature_of(base, words, seen, settings)
-    start = _start(task, engine, vocabulary)
     model = model_of(base, start, settings)
     trained = _train(task, start, model, words, seen, time.monotonic() - started)
     candidate = bundle_of(task, accepted, engine, model, words, colour, heldout)
+    if task.mode == "train" and _moves(settings):
+        suits = court.suited_colour(candidate)
+        candidate = bundle_of(task, accepted, engine, model, words, suits, heldout)
+    candidate.manifest["trained_in"] = colour.tolist()
     verdict = court.judge(candidate)
     verdict.numbers["champions_s"] = round(court.seconds, 2)
-    left = Leaver(task, court, training)
     if verdict.accepted:
         left.learned(task.out_dir, candidate, model, trained, verdict)
-    elif task.mode == "train":
-        if verdict.sound and settings.go_on:
-            left.learned(task.learned_dir, candidate, model, trained, verdict)
-        if (name := court.contest.free_winner()) is not None:
-            verdict = replace(verdict, instead=name, card=court.earned(name))
-            left.free(rivals[name], name, verdict)
+    elif task.mode == "train" and verdict.sound and settings.go_on:
+        left.learned(task.learned_dir, candidate, model, trained, verdict)
     return verdict
 
 
@@ -174,12 +183,22 @@ def model_of(base: BaseModel, start: Path, settings: AdaptConfig) -> PeftModel:
     return adapter_for(base.network, settings)
 
 
-def colours_of(task: Round, accepted: Bundle, court: Court) -> NDArray[np.float32]:
-    """Those of the best that is free, so that only what is learned can make a difference; where
-    colours are to stay or nothing is to be learned, those of what serves."""
-    keeps = not task.config.adapt.colour or task.config.adapt.strategy == "frozen"
-    best = court.contest.champions[court.contest.best].bundle
-    return (accepted if keeps else best).inputs["colour"]
+def _moves(settings: AdaptConfig) -> bool:
+    """May colours change at all?"""
+    return settings.colour > 0 and settings.strategy != "frozen"
+
+
+def colours_of(
+    task: Round, start: Path, accepted: Bundle, court: Court
+) -> NDArray[np.float32]:  # fmt: skip
+    """What is learned is learned in: the colours that a line of adapters began with, since a new
+    look in every round undoes what was learned; at its begin those of the best that is free."""
+    if not _moves(task.config.adapt):
+        return accepted.inputs["colour"]
+    line = (manifest(start) or {}).get("trained_in")
+    if line is not None and (start / ADAPTER).is_dir():
+        return np.asarray(line, np.float32)
+    return court.contest.champions[court.contest.best].bundle.inputs["colour"]
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from acclimate.world import Shift
 from benchmarks.adaptation_plan import FIRST_STREAM, FREE, PARTS, WHOLE, Plan, state_folder
 from benchmarks.demo import frozen_bundle
 from benchmarks.resume import Result, Unit
-from benchmarks.scenes import Frame, daylight, fresh_seeds, tables
+from benchmarks.scenes import Frame, daylight, fresh_seeds, miou, tables
 from benchmarks.streams import Renders, Segment
 from benchmarks.system import System
 from benchmarks.ungated import BLOCKS, UNGATED, Learned
@@ -109,7 +110,8 @@ def ungated(unit: Unit, ground: Ground) -> Result:
 
 
 def whole(ground: Ground, work: Path, seed: int) -> Result:
-    """Recall, rounds, gate. Rows: what serves as a segment begins, before its round, at its end."""
+    """Recall, rounds, gate. Rows: what serves as a segment begins, before its last round, at its
+    end. Where the first round found something better that is free, another one may learn."""
     system = System(ground.config, ground.state, work, seed)
     said: dict[str, dict[str, Any]] = {"arriving": {}, "before_round": {}, WHOLE: {}}
     rounds = []
@@ -117,13 +119,22 @@ def whole(ground: Ground, work: Path, seed: int) -> Result:
         bundles, recalls = [system.serving], len(system.recalled)
         system.drive(ground.frames(number))
         bundles.append(system.serving)
-        told = system.adapt() if segment.learns else {"verdict": "none"}
+        served = [system.serving]
+        told = [system.adapt() if segment.learns else {"verdict": "none"}]
+        if told[0]["verdict"] == "instead":
+            bundles[-1] = system.serving
+            served.append(system.serving)
+            told.append(system.adapt())
         bundles.append(system.serving)
-        seen = {bundle.id: bundle for bundle in bundles}
+        served.append(system.serving)
+        seen = {bundle.id: bundle for bundle in (*bundles, *served)}
         known = {name: ground.tables(bundle, segment) for name, bundle in seen.items()}
         for row, bundle in zip(said, bundles, strict=True):
             said[row][segment.name] = known[bundle.id]
-        told |= {"segment": segment.name, "recalled": system.recalled[recalls:]}
-        rounds.append({"serves": system.serving.id, **told})
+        where = {"segment": segment.name, "recalled": system.recalled[recalls:]}
+        true = [miou(np.asarray(known[bundle.id])) for bundle in served]
+        for one, (before, after) in zip(told, pairwise(true), strict=True):
+            around = {"miou_before": before, "miou_after": after}
+            rounds.append({"serves": system.serving.id, **one, **where, **around})
     end = ground.tables(system.serving, Segment("day"))
     return {"tables": said, "rounds": rounds, "day_in_the_end": end}

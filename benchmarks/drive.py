@@ -56,7 +56,8 @@ def adapt_along(
         )  # fmt: skip
         told = {"shift": shift.kind, "strength": shift.strength, **play(task)}
         best.rounds.append(told)
-        learned = task.learned_dir if task.learned_dir.is_dir() else None
+        if not told["instead"]:
+            learned = task.learned_dir if task.learned_dir.is_dir() else None
         if told["accepted"] or told["instead"]:
             best.bundle, best.folder = load_bundle(task.out_dir, engine.info), task.out_dir
             good.append(task.out_dir)

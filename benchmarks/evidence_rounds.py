@@ -22,8 +22,8 @@ def all_rounds(found: Found) -> list[dict[str, Any]]:
                 miou(np.asarray(result["tables"][row][told["segment"]])) for row in (BEFORE, WHOLE)
             )  # fmt: skip
             where = {"base": unit.base, "stream": unit.stream, "seed": unit.seed}
-            listed.append(where | told | {"miou_before": before, "miou_after": after,
-                                          "change": short(after - before)})  # fmt: skip
+            row = where | {"miou_before": before, "miou_after": after} | told
+            listed.append(row | {"change": short(row["miou_after"] - row["miou_before"])})
     return listed
 
 

@@ -143,7 +143,7 @@ def convene(task: Round, engine: Engine) -> Trial:
     words = Words(base, vocabulary)
     _, court = hold(task, engine, base, vocabulary, accepted, training, heldout)
     court.report = None
-    colour = colours_of(task, accepted, court)
+    colour = colours_of(task, task.parent_dir, accepted, court)
     seen = [recolour_frame(frame, colour) for _, frame in training]
     words.temperature = temperature_of(base, words, seen, settings)
     model = model_of(base, task.parent_dir, settings)

@@ -69,7 +69,8 @@ class System:
         except AdaptError as error:
             self._learned = None
             return {"id": name, "verdict": "failed", "reasons": [str(error)], "parent": _of(task)}
-        self._learned = task.learned_dir if task.learned_dir.is_dir() else None
+        if not told["instead"]:
+            self._learned = task.learned_dir if task.learned_dir.is_dir() else None
         if told["accepted"] or told["instead"]:
             self._take(load_bundle(task.out_dir, self.engine.info), task.out_dir)
         verdict = "accepted" if told["accepted"] else "instead" if told["instead"] else "refused"

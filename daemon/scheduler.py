@@ -117,7 +117,7 @@ class Rounds:
         self.pause()
         self._metrics.rounds.labels(outcome.verdict).inc()
         self._metrics.round_seconds.observe(outcome.seconds)
-        if ended.mode == "train" and outcome.verdict not in ("no_data", "deadline", "memory"):
+        if ended.mode == "train" and outcome.verdict in ("accepted", "refused", "failed"):
             self._registry.learn(outcome.learned)
         if outcome.candidate is not None:
             self._registry.adopt(ended.id, outcome.candidate)

@@ -122,7 +122,7 @@ def sentence(event: Status) -> str | None:
 def _round_ended(event: Status) -> str:
     why = f": {'; '.join(event['reasons'])}" if event["reasons"] else ""
     word, won = event["verdict"], earned(event.get("card"))
-    said = {"instead": "learned nothing that pays but found better"}.get(word, word)
+    said = {"instead": "found better for nothing"}.get(word, word)
     worth = "" if won is None else f", {won}"
     return f"round {event['id']} {said} after {event['seconds']:.1f} s{worth}{why}"
 

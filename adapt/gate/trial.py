@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from acclimate.adapt.gate.contest import SERVING, Contender, Contest
 from acclimate.adapt.gate.memory import Lesson
@@ -56,7 +57,7 @@ class Court:
 
     def judge(self, bundle: Bundle) -> Verdict:
         """The verdict on a candidate; one that is not finite is not even asked."""
-        if not all(np.isfinite(value).all() for value in bundle.inputs.values()):
+        if not _finite(bundle):
             return Verdict(False, ("the adapter holds NaN or infinity",), {})
         started, one = time.monotonic(), self.contest.ask(bundle)
         gain, fall = self.gains(one)
@@ -78,6 +79,18 @@ class Court:
         card = self.card(self.contest.best, worth)
         return Verdict(not reasons, tuple(reasons), numbers, card, sound=sound)
 
+    def suited_colour(self, bundle: Bundle) -> NDArray[np.float32]:
+        """The candidate's own colours, or those of the best champion if it does better in them."""
+        best, own = (
+            one.inputs["colour"]
+            for one in (self.contest.champions[self.contest.best].bundle, bundle)
+        )
+        if np.array_equal(best, own) or not _finite(bundle):
+            return own
+        moved = replace(bundle, inputs=bundle.inputs | {"colour": best})
+        gain = self.contest.duel(self.contest.ask(moved), self.contest.ask(bundle), learned=False)
+        return best if gain.mean > 0 else own
+
     def gains(self, one: Contender) -> tuple[Gain, Gain]:
         """Over the best champion: in a duel, and in the eyes of that champion's own views."""
         contest = self.contest
@@ -91,9 +104,13 @@ class Court:
         over_id = self.contest.champions[SERVING].bundle.id if over == SERVING else over
         return {"over": over_id, **gain.to_dict(), "confidence": self.contest.settings.confidence}
 
-    def earned(self, name: str) -> dict[str, Any]:
-        """The card of a free alternative: what it earned over what serves."""
-        return self.card(SERVING, self.contest.gains[name])
+    def instead(self, name: str) -> Verdict:
+        """That a free alternative should serve, with its card: what it earned over what does."""
+        gain = self.contest.gains[name]
+        numbers = {"gain": gain.mean, "gain_low": gain.low, "gain_high": gain.high}
+        numbers["champions_s"] = round(self.seconds, 2)
+        why = (f"{name} is better than what serves, and free",)
+        return Verdict(False, why, numbers, self.card(SERVING, gain), instead=name)
 
     def _bounds(self, one: Contender) -> Verdict:
         contest, valid = self.contest, self.contest.valid
@@ -182,6 +199,10 @@ class Court:
         fall = [] if drop <= most else [f"labelled_drop {drop:.2f} must be <= {most:g}"]
         losses = class_losses(before, after)
         return fall + below_floor(losses, self.safety, self.names, settings.max_safety_drop)
+
+
+def _finite(bundle: Bundle) -> bool:
+    return all(bool(np.isfinite(value).all()) for value in bundle.inputs.values())
 
 
 def _of_views(reason: str) -> bool:

@@ -18,9 +18,16 @@ from tests.conftest import wait_until
 QUICK = {
     "serving": {"threads": 1, "overlay_video": False},
     "drift": {"threshold": 0.8, "reference_frames": 16, "smoothing_frames": 4},
-    "adapt": {"steps": 6, "min_frames": 8, "newest": 16, "cooldown_s": 0.5},
+    "adapt": {"steps": 6, "min_frames": 8, "newest": 16, "cooldown_s": 0.5, "colour": 0},
     "probation": {"frames": 16, "before_frames": 16, "min_frames": 4},
-    "gate": {"min_agreement": 0.5, "min_pseudo_miou": 0.2, "max_histogram_js": 0.3},
+    "gate": {
+        "min_agreement": 0.5,
+        "min_pseudo_miou": 0.2,
+        "max_histogram_js": 0.3,
+        "contest": "not_worse",
+        "margin_dressed": 5,
+        "max_duel_loss": 20,
+    },
     "daemon": {"http_port": 0},
 }
 

@@ -18,7 +18,9 @@ from safetensors.numpy import load_file
 from acclimate.adapt.leave import PROBES, condition
 from acclimate.adapt.lora import load_adapter, lora_tensors, new_adapter, save_adapter
 from acclimate.adapt.main import MIN_HELDOUT, NO_DATA, main
+from acclimate.adapt.train import Trained, train_round
 from acclimate.configs.schema import Config, GateConfig, to_dict
+from acclimate.model.colour import recolour_frame
 from acclimate.model.load import load_base
 from acclimate.runtime.buffer import FrameBuffer
 from acclimate.runtime.bundle import ADAPTER, MEMORY, load_bundle
@@ -258,6 +260,33 @@ def test_what_is_sound_but_not_better_is_where_the_next_round_starts(
     torn = play(asked, id="a3", start=str(learned), out_dir=str(first.folder.parent / "a3"))
     made = json.loads((Path(torn.said[-1]["learned"]) / "manifest.json").read_text())
     assert (len(opened), made["training"]["age"]) == (1, 2)
+
+
+def test_a_line_is_learned_in_the_colours_it_began_with(
+    play_in: Play, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By day it begins with the base's own; at dusk it goes on in them, and may serve in others."""
+    asked = replace(CONFIG, gate=replace(GateConfig(), margin_dressed=90.0, margin_learned=90.0))
+    first = play_in(tmp_path, asked)
+    learned = Path(first.said[-1]["learned"])
+    began = json.loads((learned / "manifest.json").read_text())["trained_in"]
+    dusk = drive_through(prepared, tmp_path / "dusk", Shift("night", 0.45))
+    seen: list[Any] = []
+
+    def train(model: Any, words: Any, frames: Any, *rest: Any) -> Trained:
+        seen.extend(frames)
+        return train_round(model, words, frames, *rest)
+
+    monkeypatch.setattr("acclimate.adapt.main.train_round", train)
+    again = play_in(
+        tmp_path, asked, id="a2", start=str(learned), buffer_dir=str(dusk),
+        out_dir=str(tmp_path / "candidates" / "a2"),
+    )  # fmt: skip
+    assert again.code == 0, again.said
+    buffer = FrameBuffer(dusk, CONFIG.buffer, reader=True)
+    frames = [buffer.load(entry) for entry in buffer.training(CONFIG.adapt.newest)]
+    expected = [recolour_frame(frame, np.array(began, np.float32)) for frame in frames]
+    np.testing.assert_array_equal(np.stack(seen), np.stack(expected))
 
 
 def test_a_bundle_tells_what_it_said(accepted: Played, prepared: Path) -> None:

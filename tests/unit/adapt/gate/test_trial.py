@@ -189,3 +189,20 @@ def test_a_duel_surely_lost_is_nothing_to_go_on_from(court: Any, gate: Any, worn
     assert (found.accepted, found.sound) == (False, True)
     assert "duel" in named(found.reasons)
     assert not court(replace(lenient, margin=0.1), dressed=worn).judge(worse).sound
+
+
+@pytest.mark.parametrize(("elsewhere", "moves"), [(0.05, True), (0.3, False)])
+def test_a_candidate_serves_in_the_colours_that_suit_it(
+    engine: Any, frames: Any, valid: Any, gate: Any, elsewhere: float, moves: bool
+) -> None:
+    colour = np.array([[2, 2, 2], [0.1, 0.1, 0.1]], np.float32)
+    free = replace(contender("free", error=0.1))
+    free = replace(free, inputs=free.inputs | {"colour": colour})
+    bundles = {SERVING: contender("a1", error=0.2), "free": free}
+    judges = Court(Contest(engine, frames, valid, bundles, gate))
+    found = judges.suited_colour(contender("new", error=0.15, elsewhere=elsewhere))
+    assert np.array_equal(found, colour if moves else UNCHANGED)
+
+
+def test_what_is_not_finite_stays_as_it_is(court: Any) -> None:
+    assert court().suited_colour(contender("new", error=float("nan"))) is not None
