@@ -266,7 +266,8 @@ def test_a_line_is_learned_in_the_colours_it_began_with(
     play_in: Play, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By day it begins with the base's own; at dusk it goes on in them, and may serve in others."""
-    asked = replace(CONFIG, gate=replace(GateConfig(), margin_dressed=90.0, margin_learned=90.0))
+    hard = replace(GateConfig(), margin=90.0, margin_dressed=90.0, margin_learned=90.0)
+    asked = replace(CONFIG, gate=hard)
     first = play_in(tmp_path, asked)
     learned = Path(first.said[-1]["learned"])
     began = json.loads((learned / "manifest.json").read_text())["trained_in"]
