@@ -57,7 +57,7 @@ class Leaver:
             "id": self.task.id, "parent": made["id"], "sequence": self.task.sequence,
             "kind": "normalisation", "base_digest": made["base_digest"],
             "vocabulary_digest": made["vocabulary_digest"], "is": name,
-            "training": made.get("training", {}), "trained_in": made.get("trained_in"),
+            "training": made.get("training", {}),
         }  # fmt: skip
         chosen = replace(
             bundle, id=self.task.id, probe_frames=np.stack(probes), probe_labels=labels
@@ -77,7 +77,7 @@ class Leaver:
             "condition": condition([entry.embedding for entry, _ in self.training]),
             "shares": shares(said, bundle.classes).tolist(),
         }  # fmt: skip
-        memory = kept(contest.frames, contest.against_best().labels, self.task.config.gate)
+        memory = kept(contest.frames, contest.against_best.labels, self.task.config.gate)
         write_bundle(
             where, whole, bundle.inputs, bundle.probe_frames, bundle.probe_labels, adapter, memory
         )

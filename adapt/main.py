@@ -48,7 +48,7 @@ from acclimate.adapt.words import Words
 from acclimate.configs.adapt import AdaptConfig
 from acclimate.configs.vocabulary import Vocabulary, load_served
 from acclimate.errors import AcclimateError, BundleError, NotEnoughData, SourceError
-from acclimate.model.colour import recolour_frame
+from acclimate.model.colour import UNCHANGED, recolour_frame
 from acclimate.model.load import EMBEDDED, BaseModel, load_base
 from acclimate.model.projections import merged_projections
 from acclimate.runtime.buffer import Entry, FrameBuffer
@@ -87,17 +87,17 @@ def run(task: Round) -> Verdict:
         return verdict
 
     start = _start(task, engine, vocabulary)
-    colour = colours_of(task, start, accepted, court)
-    seen = [recolour_frame(frame, colour) for frame in frames]
-    words.temperature = temperature_of(base, words, seen, settings)
+    moves = task.mode == "train" and settings.colour > 0 and settings.strategy != "frozen"
+    shown = both_ways(frames, court.best.bundle.inputs["colour"]) if moves else frames
+    words.temperature = temperature_of(base, words, shown, settings)
     model = model_of(base, start, settings)
-    trained = _train(task, start, model, words, seen, time.monotonic() - started)
+    trained = _train(task, start, model, words, shown, time.monotonic() - started)
+    colour = UNCHANGED if moves else accepted.inputs["colour"]
     candidate = bundle_of(task, accepted, engine, model, words, colour, heldout)
-    if task.mode == "train" and _moves(settings):
-        suits = court.suited_colour(candidate)
-        candidate = bundle_of(task, accepted, engine, model, words, suits, heldout)
-    candidate.manifest["trained_in"] = colour.tolist()
-    verdict = court.judge(candidate)
+    seen = court.suited(candidate) if moves else None
+    if seen is not None and seen.bundle is not candidate:
+        candidate = in_colours(candidate, seen.bundle.inputs["colour"], engine)
+    verdict = court.judge(candidate, seen)
     verdict.numbers["champions_s"] = round(court.seconds, 2)
     if verdict.accepted:
         left.learned(task.out_dir, candidate, model, trained, verdict)
@@ -120,13 +120,13 @@ def hold(
     valid = valid_pixels(task.config.adapt, [recolour_frame(f, colour) for f in frames])[0].numpy()
     unseen, bundles = [frame for _, frame in heldout], {n: r.bundle for n, r in rivals.items()}
     embedded = task.config.model.weights in (None, *EMBEDDED)
-    contest = Contest(engine, unseen, valid, bundles, task.config.gate)
+    worn = dressed_lesson(vocabulary, embedded, frames) if task.config.gate.dressed else None
+    contest = Contest(engine, unseen, valid, bundles, task.config.gate, worn)
     return rivals, Court(
         contest,
         remembered([one.bundle for one in good], [one.folder for one in good],
                    task.config.gate.memory_frames),
         source_lesson(contest.base.bundle, vocabulary, embedded),
-        dressed_lesson(vocabulary, embedded, frames) if task.config.gate.dressed else None,
         _labelled(task, engine), vocabulary.names,
         [i for i, one in enumerate(vocabulary.classes) if one.safety],
         Reporter(contest, base, vocabulary.strings, [entry.sequence for entry, _ in heldout]),
@@ -183,22 +183,10 @@ def model_of(base: BaseModel, start: Path, settings: AdaptConfig) -> PeftModel:
     return adapter_for(base.network, settings)
 
 
-def _moves(settings: AdaptConfig) -> bool:
-    """May colours change at all?"""
-    return settings.colour > 0 and settings.strategy != "frozen"
-
-
-def colours_of(
-    task: Round, start: Path, accepted: Bundle, court: Court
-) -> NDArray[np.float32]:  # fmt: skip
-    """What is learned is learned in: the colours that a line of adapters began with, since a new
-    look in every round undoes what was learned; at its begin those of the best that is free."""
-    if not _moves(task.config.adapt):
-        return accepted.inputs["colour"]
-    line = (manifest(start) or {}).get("trained_in")
-    if line is not None and (start / ADAPTER).is_dir():
-        return np.asarray(line, np.float32)
-    return court.contest.champions[court.contest.best].bundle.inputs["colour"]
+def both_ways(frames: Frames, colour: NDArray[np.float32]) -> list[NDArray[np.uint8]]:
+    """Frames (H,W,3) as they are and in `colour` by turns: an adapter that knows one look alone
+    gains at night as it is and loses in fog as it will be served, or the other way round."""
+    return [recolour_frame(frame, colour) if i % 2 else frame for i, frame in enumerate(frames)]
 
 
 @torch.no_grad()
@@ -239,7 +227,6 @@ def bundle_of(
     tensors = merged_projections(network_of(model), blocks)
     inputs: Arrays = {name: value.numpy() for name, value in tensors.items()}
     inputs |= {"text": words.embed().numpy(), "string_to_class": words.owner.numpy()}
-    inputs["colour"] = colour
     manifest = {
         "id": task.id, "parent": accepted.id, "sequence": task.sequence, "kind": "adapter",
         "base_digest": engine.info.base_digest,
@@ -247,8 +234,14 @@ def bundle_of(
     }  # fmt: skip
     probes = np.stack([frame for _, frame in heldout[:PROBES]])
     bundle = Bundle(task.id, manifest, inputs, probes, np.empty(0, np.uint8))
-    labels = np.stack([engine.infer(frame, bundle).labels for frame in probes])
-    return Bundle(task.id, manifest, inputs, probes, labels)
+    return in_colours(bundle, colour, engine)
+
+
+def in_colours(bundle: Bundle, colour: NDArray[np.float32], engine: Engine) -> Bundle:
+    """A bundle in such colours, with what it then says of its probe frames."""
+    moved = replace(bundle, inputs=bundle.inputs | {"colour": colour})
+    labels = np.stack([engine.infer(frame, moved).labels for frame in moved.probe_frames])
+    return replace(moved, probe_labels=labels)
 
 
 def say(message: dict[str, Any]) -> None:

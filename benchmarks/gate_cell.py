@@ -16,9 +16,9 @@ from acclimate.adapt.gate.contest import SERVING
 from acclimate.adapt.gate.trial import Court
 from acclimate.adapt.leave import Leaver, Sample
 from acclimate.adapt.main import (
+    both_ways,
     bundle_of,
     choose,
-    colours_of,
     hold,
     model_of,
     temperature_of,
@@ -99,7 +99,7 @@ class Stream:
 @dataclass
 class Trial:
     """What `acclimate.adapt.main.run` has in hand when it begins to train; `seen` are the training
-    frames in the candidate's `colour`."""
+    frames, candidates serve in `colour`."""
 
     task: Round
     engine: Engine
@@ -143,8 +143,8 @@ def convene(task: Round, engine: Engine) -> Trial:
     words = Words(base, vocabulary)
     _, court = hold(task, engine, base, vocabulary, accepted, training, heldout)
     court.report = None
-    colour = colours_of(task, task.parent_dir, accepted, court)
-    seen = [recolour_frame(frame, colour) for _, frame in training]
+    colour = court.best.bundle.inputs["colour"]
+    seen = both_ways([frame for _, frame in training], colour)
     words.temperature = temperature_of(base, words, seen, settings)
     model = model_of(base, task.parent_dir, settings)
     return Trial(

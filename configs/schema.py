@@ -114,7 +114,8 @@ class GateConfig:
     Contest (points of mIoU, at `confidence` by a paired bootstrap over `frames` frames): what was
     learned must beat the best of what serves, the base, the base with the stream's colours moved
     `normalise` of the way to daylight's, both with those moved `adapt.colour`, and the `recall`
-    nearest good adapters. The best of them serves if it beats what does. By `margin` where only the
+    nearest good adapters. The best of them, by the stream's frames and dressed scenes together,
+    serves if it beats what does. By `margin` where only the
     base's colours change, else by `margin_learned`. "not_worse" asks of what was learned only that
     it is not surely worse. In the eyes of the best's own changed views it may lose
     `max_teacher_drop`.
@@ -140,7 +141,7 @@ class GateConfig:
     dressed: bool = True
     margin_dressed: float = 0.3
     max_duel_loss: float = 0.0
-    normalise: tuple[float, ...] = (1.0,)
+    normalise: tuple[float, ...] = (0.75,)
     recall: int = 1
     frames: int = 12
     memory_frames: int = 12

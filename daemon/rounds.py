@@ -18,9 +18,10 @@ NO_DATA = 75
 
 @dataclass(frozen=True)
 class Outcome:
-    """`verdict`: accepted, refused, instead (refused, but something that is free is better than
-    what serves), or why there is none: no_data, deadline, memory, failed. `card`: what `candidate`
-    earned, and over what. `learned`: sound but not better, where the next round starts."""
+    """`verdict`: accepted, refused, instead (nothing was learned: something that is free is better
+    than what serves), or why there is none: no_data, deadline, memory, failed. `card`: what
+    `candidate` earned, and over what. `learned`: sound but not better, where the next round
+    starts."""
 
     verdict: str
     reasons: tuple[str, ...]

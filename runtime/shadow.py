@@ -143,14 +143,15 @@ class Shadow:
         nothing = np.zeros((2, GRID, GRID), np.int64), np.zeros((3, len(self._names)), np.int64)
         tally = sum(seen, Tally(*nothing))
         share = tally.regions[0] / np.maximum(tally.regions[1], 1)
-        whole = float(tally.regions[0].sum() / max(1, tally.regions[1].sum()))
+        whole = round(float(tally.regions[0].sum() / max(1, tally.regions[1].sum())), 4)
         jump, which = share_jump(tally)
+        jump = round(jump, 4)
         untried = not failures and len(seen) < min(config.min_frames, config.frames)
         wrong = failures or _reasons(config, len(seen), untried, whole, jump, self._names[which])
         return Report(
             len(seen), config.frames, round(time.monotonic() - started, 2),
-            round(1000 * self._computing, 1), round(whole, 4), np.round(share, 4).tolist(),
-            class_disagreement(tally, self._names), round(jump, 4), self._names[which],
+            round(1000 * self._computing, 1), whole, np.round(share, 4).tolist(),
+            class_disagreement(tally, self._names), jump, self._names[which],
             tuple(wrong), untried,
         )  # fmt: skip
 

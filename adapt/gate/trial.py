@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from acclimate.adapt.gate.contest import SERVING, Contender, Contest
 from acclimate.adapt.gate.memory import Lesson
@@ -38,8 +37,7 @@ OF_VIEWS = frozenset({
 class Court:
     """A contest, and what else is asked of a candidate.
 
-    `lessons` are of earlier conditions, `source` of the base's own world, and `dressed` of it in
-    the stream's look; `labelled` gives the
+    `lessons` are of earlier conditions, `source` of the base's own world; `labelled` gives the
     confusion (T,T) of a bundle on the user's folder; `names` and `safety` are of the classes;
     `report` adds numbers that inform and never decide.
     """
@@ -47,7 +45,6 @@ class Court:
     contest: Contest
     lessons: Sequence[Lesson] = ()
     source: Lesson | None = None
-    dressed: Lesson | None = None
     labelled: Callable[[Bundle], Tables] | None = None
     names: Sequence[str] = ()
     safety: Collection[int] = ()
@@ -55,18 +52,24 @@ class Court:
     seconds: float = 0.0  # that the champions took
     _known: dict[str, Any] = field(default_factory=dict)
 
-    def judge(self, bundle: Bundle) -> Verdict:
-        """The verdict on a candidate; one that is not finite is not even asked."""
+    @property
+    def best(self) -> Contender:
+        """The best that is free."""
+        return self.contest.champions[self.contest.best]
+
+    def judge(self, bundle: Bundle, seen: Contender | None = None) -> Verdict:
+        """The verdict on a candidate, `seen` if it was asked before; one that is not finite is not
+        even asked."""
         if not _finite(bundle):
             return Verdict(False, ("the adapter holds NaN or infinity",), {})
-        started, one = time.monotonic(), self.contest.ask(bundle)
+        started, one = time.monotonic(), seen or self.contest.ask(bundle)
         gain, fall = self.gains(one)
         bounds = self._bounds(one)
         numbers = {"gain": gain.mean, "gain_low": gain.low, "gain_high": gain.high}
         numbers |= {"teacher_drop": -fall.mean} | bounds.numbers | self._drops(bundle)
         short, worth, least = self._short(gain), gain, -self.contest.settings.margin
         broken = [*bounds.reasons, *self._broken(numbers)]
-        if (told := self._dressed(bundle)) is not None:
+        if (told := self._told(one)) is not None:
             numbers |= {"dressed_gain": told.mean, "dressed_low": told.low}
             short, worth = self._short_of(told) + self._lost(gain), told
             broken = [reason for reason in broken if not _of_views(reason)]
@@ -79,25 +82,25 @@ class Court:
         card = self.card(self.contest.best, worth)
         return Verdict(not reasons, tuple(reasons), numbers, card, sound=sound)
 
-    def suited_colour(self, bundle: Bundle) -> NDArray[np.float32]:
-        """The candidate's own colours, or those of the best champion if it does better in them."""
-        best, own = (
-            one.inputs["colour"]
-            for one in (self.contest.champions[self.contest.best].bundle, bundle)
-        )
-        if np.array_equal(best, own) or not _finite(bundle):
+    def suited(self, bundle: Bundle) -> Contender | None:
+        """The candidate in its own colours, or in those of the best champion if it does better in
+        them; None if it is not finite."""
+        best = self.best.bundle.inputs["colour"]
+        if not _finite(bundle):
+            return None
+        own = self.contest.ask(bundle)
+        if np.array_equal(best, bundle.inputs["colour"]):
             return own
-        moved = replace(bundle, inputs=bundle.inputs | {"colour": best})
-        gain = self.contest.duel(self.contest.ask(moved), self.contest.ask(bundle), learned=False)
-        return best if gain.mean > 0 else own
+        moved = self.contest.ask(replace(bundle, inputs=bundle.inputs | {"colour": best}))
+        return moved if self.contest.gain(moved, own).mean > 0 else own
 
     def gains(self, one: Contender) -> tuple[Gain, Gain]:
         """Over the best champion: in a duel, and in the eyes of that champion's own views."""
         contest = self.contest
-        best, confidence = contest.champions[contest.best], contest.settings.confidence
-        teacher = contest.against_best().labels
+        best, confidence = self.best, contest.settings.confidence
+        teacher = contest.against_best.labels
         seen = [tables(teacher, who.looks.plain, contest.classes) for who in (one, best)]
-        return contest.duel(one, best, learned=True), paired_gain(seen[0], seen[1], confidence)
+        return contest.duel(one, best), paired_gain(seen[0], seen[1], confidence)
 
     def card(self, over: str, gain: Gain) -> dict[str, Any]:
         """What a bundle's manifest says it earned, and over what."""
@@ -115,10 +118,9 @@ class Court:
     def _bounds(self, one: Contender) -> Verdict:
         contest, valid = self.contest, self.contest.valid
         served, before, after = (
-            who.looks.plain[:, valid]
-            for who in (contest.champions[SERVING], contest.champions[contest.best], one)
+            who.looks.plain[:, valid] for who in (contest.champions[SERVING], self.best, one)
         )
-        against = contest.against_best().at(valid)
+        against = contest.against_best.at(valid)
         return judge(served, before, after, against, contest.settings, contest.classes)
 
     def _short(self, gain: Gain) -> list[str]:
@@ -158,16 +160,9 @@ class Court:
             if name in numbers and not numbers[name] <= most
         ]
 
-    def _dressed(self, bundle: Bundle) -> Gain | None:
-        """What the candidate gains over the best champion on dressed scenes, by their labels."""
-        contest, lesson = self.contest, self.dressed
-        if lesson is None:
-            return None
-        if "dressed" not in self._known:
-            best = contest.champions[contest.best].bundle
-            self._known["dressed"] = lesson.tables(contest.engine, best)
-        after = lesson.tables(contest.engine, bundle)
-        return paired_gain(after, self._known["dressed"], contest.settings.confidence)
+    def _told(self, one: Contender) -> Gain | None:
+        """Over the best champion on dressed scenes, by their labels."""
+        return self.contest.told(one, self.best)
 
     def _drops(self, bundle: Bundle) -> Numbers:
         """Points of mIoU lost on what must not be forgotten: against what serves on earlier

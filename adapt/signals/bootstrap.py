@@ -33,6 +33,11 @@ class Gain:
         return f"{self.mean:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
 
 
+def mean_gain(one: Gain, other: Gain) -> Gain:
+    """Of two looks at the same question; bounds as if both erred alike, so wider than need be."""
+    return Gain((one.mean + other.mean) / 2, (one.low + other.low) / 2, (one.high + other.high) / 2)
+
+
 def paired_gain(
     after: Tables, before: Tables, confidence: float, draws: int = DRAWS, seed: int = 0
 ) -> Gain:

@@ -40,16 +40,16 @@ def test_all_that_is_free_competes(dark: Any) -> None:
     found = champions(Config(), GOOD[1], GOOD, dark, DAYLIGHT, HERE)
     assert list(found) == [
         SERVING, BASE, "a2", "base in colours moved 0.5", "a1 in colours moved 0.5",
-        "base in colours moved 1",
+        "base in colours moved 0.75",
     ]  # fmt: skip
-    moved = found["base in colours moved 1"].bundle.inputs
-    assert np.array_equal(moved["colour"], towards_daylight(dark, DAYLIGHT, 1.0))
+    moved = found["base in colours moved 0.75"].bundle.inputs
+    assert np.array_equal(moved["colour"], towards_daylight(dark, DAYLIGHT, 0.75))
     assert moved["error"] is GOOD[0].bundle.inputs["error"]
 
 
 def test_the_base_that_serves_competes_once(dark: Any) -> None:
     found = champions(Config(), GOOD[0], GOOD[:1], dark, DAYLIGHT, HERE)
-    assert list(found) == [SERVING, "base in colours moved 0.5", "base in colours moved 1"]
+    assert list(found) == [SERVING, "base in colours moved 0.5", "base in colours moved 0.75"]
 
 
 def test_by_day_there_is_nothing_to_move(frames: Any) -> None:

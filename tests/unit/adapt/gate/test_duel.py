@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from acclimate.adapt.gate.duel import duel, reference
+from acclimate.adapt.gate.duel import duel, reference, steadier
 from acclimate.adapt.gate.looks import NOWHERE, Looks, look
 from tests.unit.adapt.gate.conftest import contender
 
@@ -16,18 +16,18 @@ def ask(engine: Any, frames: Any) -> Any:
     return lambda **inputs: look(engine, contender(**inputs), frames)
 
 
-@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize("by", [duel, steadier])
 @pytest.mark.parametrize(("better", "worse"), [(0.05, 0.1), (0.2, 0.3), (0.3, 0.33)])
-def test_fewer_errors_win(ask: Any, valid: Any, better: float, worse: float, learned: bool) -> None:
+def test_fewer_errors_win(ask: Any, valid: Any, better: float, worse: float, by: Any) -> None:
     """Both ways round; what it gains is what labels would say, within a third."""
     one, other = ask(error=better), ask(error=worse)
-    gain, loss = (duel(*pair, 3, valid, 0.95, learned) for pair in ((one, other), (other, one)))
+    gain, loss = (by(*pair, 3, valid, 0.95) for pair in ((one, other), (other, one)))
     assert gain.low > 0 > loss.high
     assert gain.mean == pytest.approx(-loss.mean)
 
 
 def test_the_same_is_no_better(ask: Any, valid: Any) -> None:
-    assert duel(ask(error=0.2), ask(error=0.2), 3, valid, 0.9, False).mean == 0
+    assert duel(ask(error=0.2), ask(error=0.2), 3, valid, 0.9).mean == 0
 
 
 def test_the_vote_of_many_views_is_nearer_to_the_truth(ask: Any, valid: Any, truth: Any) -> None:
@@ -42,12 +42,24 @@ def test_the_vote_of_many_views_is_nearer_to_the_truth(ask: Any, valid: Any, tru
     assert right[sure.confident].mean() > right.mean()
 
 
-def test_sureness_buys_no_vote_for_what_was_learned(ask: Any, valid: Any) -> None:
+def test_sureness_buys_no_vote(ask: Any, valid: Any, truth: Any) -> None:
     """One takes class 2 for 1 in every view and is much surer of it than the other of the truth:
-    by weight its error becomes the truth."""
+    by weight its error would become the truth, by number they are divided."""
     modest, loud = ask(error=0.1, sure=0.3), ask(error=0.1, sure=1.0, merge=1)
-    weighed, counted = (duel(loud, modest, 3, valid, 0.9, learned) for learned in (False, True))
-    assert 2 * counted.mean < weighed.mean
+    by_weight, by_number = (reference([loud, modest], 3, valid, weigh) for weigh in (True, False))
+    lost = truth == 2
+    assert (by_weight.labels[lost] == 1).mean() > 0.9 > 0.3 > (by_number.labels[lost] == 1).mean()
+    assert duel(loud, modest, 3, valid, 0.9) == duel(
+        ask(error=0.1, merge=1), modest, 3, valid, 0.9
+    )  # fmt: skip
+
+
+def test_each_is_asked_by_its_own_views(ask: Any, valid: Any) -> None:
+    """One class everywhere is never unsteady; a class that only one has lost counts against it."""
+    collapsed, right = ask(always=1), ask(error=0.05)
+    assert steadier(right, collapsed, 3, valid, 0.9).mean < 0
+    merged = ask(error=0.0001, merge=1)
+    assert steadier(merged, right, 3, valid, 0.9).high < 0
 
 
 def test_what_is_hidden_counts_nowhere(ask: Any, valid: Any) -> None:
@@ -60,4 +72,4 @@ def test_what_is_hidden_counts_nowhere(ask: Any, valid: Any) -> None:
     a, b = ask(error=0.1), ask(error=0.1)
     worse_below = Looks(b.labels.copy(), b.sure)
     worse_below.labels[0, :, 24:] = 0
-    assert duel(worse_below, a, 3, hood, 0.9, False).mean == 0
+    assert duel(worse_below, a, 3, hood, 0.9).mean == 0

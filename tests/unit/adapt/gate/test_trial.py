@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from acclimate.adapt.gate.contest import SERVING, Contest
+from acclimate.adapt.gate.looks import VIEWS
 from acclimate.adapt.gate.memory import Lesson
 from acclimate.adapt.gate.trial import Court
 from acclimate.model.colour import UNCHANGED
@@ -19,9 +20,9 @@ from tests.unit.adapt.gate.conftest import contender
 def court(engine: Any, frames: Any, valid: Any, gate: Any) -> Any:
     """What serves errs on 20 %, the best that is free on 10 %."""
 
-    def one(settings: Any = gate, **fields: Any) -> Court:
+    def one(settings: Any = gate, dressed: Lesson | None = None, **fields: Any) -> Court:
         bundles = {SERVING: contender("a1", error=0.2), "free": contender("free", error=0.1)}
-        return Court(Contest(engine, frames, valid, bundles, settings), **fields)
+        return Court(Contest(engine, frames, valid, bundles, settings, dressed), **fields)
 
     return one
 
@@ -200,9 +201,14 @@ def test_a_candidate_serves_in_the_colours_that_suit_it(
     free = replace(free, inputs=free.inputs | {"colour": colour})
     bundles = {SERVING: contender("a1", error=0.2), "free": free}
     judges = Court(Contest(engine, frames, valid, bundles, gate))
-    found = judges.suited_colour(contender("new", error=0.15, elsewhere=elsewhere))
-    assert np.array_equal(found, colour if moves else UNCHANGED)
+    candidate = contender("new", error=0.15, elsewhere=elsewhere)
+    found = judges.suited(candidate)
+    assert found is not None
+    assert np.array_equal(found.bundle.inputs["colour"], colour if moves else UNCHANGED)
+    asked = len(engine.asked)
+    assert judges.judge(found.bundle, found).reasons == judges.judge(found.bundle).reasons
+    assert len(engine.asked) - asked == 12 * VIEWS, "what was asked once is known"
 
 
-def test_what_is_not_finite_stays_as_it_is(court: Any) -> None:
-    assert court().suited_colour(contender("new", error=float("nan"))) is not None
+def test_nothing_suits_what_is_not_finite(court: Any) -> None:
+    assert court().suited(contender("new", error=float("nan"))) is None
