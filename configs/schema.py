@@ -112,8 +112,8 @@ class GateConfig:
     Bounds (shares 0..1, JS divergence in bits): `max_histogram_js` is for what was learned,
     `max_jump_js` for all that changes in a swap, colours too.
     Contest (points of mIoU, at `confidence` by a paired bootstrap over `frames` frames): what was
-    learned must beat the best of what serves, the base, the base with the stream's colours moved
-    `normalise` of the way to daylight's, both with those moved `adapt.colour`, and the `recall`
+    learned must beat the best of what serves, the base, both with the stream's colours moved
+    `adapt.colour` of the way to daylight's, the base with those moved `normalise`, and the `recall`
     nearest good adapters. The best of them, by the stream's frames and dressed scenes together,
     serves if it beats what does. By `margin` where only the
     base's colours change, else by `margin_learned`. "not_worse" asks of what was learned only that
@@ -141,7 +141,7 @@ class GateConfig:
     dressed: bool = True
     margin_dressed: float = 0.3
     max_duel_loss: float = 0.0
-    normalise: tuple[float, ...] = (0.75,)
+    normalise: tuple[float, ...] = ()
     recall: int = 1
     frames: int = 12
     memory_frames: int = 12
