@@ -139,8 +139,8 @@ class GateConfig:
     margin_learned: float = 1.5
     max_teacher_drop: float = 6.0
     dressed: bool = True
-    margin_dressed: float = 0.3
-    max_duel_loss: float = 0.0
+    margin_dressed: float = 0.05
+    max_duel_loss: float = 1.0
     normalise: tuple[float, ...] = ()
     recall: int = 1
     frames: int = 12
