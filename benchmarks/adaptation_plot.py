@@ -41,8 +41,9 @@ def plot(results: Mapping[str, Any], path: Path) -> None:
         _earned(axes[2][column], results["details"][base])
         axes[2][column].set_title(f"what adapting earned, {base} base")
     handles, labels = axes[0][0].get_legend_handles_labels()
-    columns = 2 * len(bases) + 1
-    figure.legend(handles, labels, loc="outside upper center", ncols=columns, frameon=False)
+    figure.legend(
+        handles, labels, loc="outside upper center", ncols=3 * len(bases), frameon=False, fontsize=9
+    )  # fmt: skip
     figure.savefig(path, dpi=100)
     plt.close(figure)
 

@@ -62,12 +62,6 @@ def evaluate(
     return table
 
 
-def labelled_miou(engine: Engine, bundle: Bundle, folder: Path, how: How = "squash") -> float:
-    """mIoU in percent on `folder`/images and `folder`/labels."""
-    pairs = labelled(folder / "images", folder / "labels")
-    return mean_iou(evaluate(engine, bundle, pairs, how))
-
-
 def labelled(images: Path, labels: Path) -> Pairs:
     """Images and the index-mask PNGs of the same stem; raises SourceError naming what lacks."""
     for pair in find_pairs(images, labels).pairs:

@@ -7,10 +7,9 @@ them serves, if it beats what does. Bounds are of a paired bootstrap over the he
 Champions are compared by the stream's own frames (`acclimate.adapt.gate.duel`) and, where there
 are labelled scenes in the stream's look (`acclimate.adapt.gate.dressed`), by the mean of both:
 steadiness says little in fog, and on dressed scenes the whole way to daylight always wins, at night
-too, where it loses. On four streams under ten looks that set nothing else, half of the way, the
-mean let in all that gained 3 points or more and nothing that lost. Going further is better at dusk
-(three quarters +3 points, the whole way +5) and worse in the deep of the night (-1.3, -3.3) and in
-rain (up to -3.5); nothing that needs no labels told which, so half is the default.
+too, where it loses. Going further than half of the way is better at dusk (three quarters +3 points,
+the whole way +5) and worse in the deep of the night (-1.3, -3.3) and in rain (up to -3.5); nothing
+that needs no labels told which, so half is the default.
 
 How far to trust a duel alone, measured on three dev streams of the world with labels, twelve frames
 each: between an adapter and anything else it named the better side in 33 of 46 pairs. The 13 are

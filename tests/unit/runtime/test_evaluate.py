@@ -21,7 +21,6 @@ from acclimate.runtime.evaluate import (
     confusion,
     evaluate,
     labelled,
-    labelled_miou,
     mean_iou,
     read_image,
     read_labels,
@@ -106,16 +105,17 @@ def test_folders_are_paired_by_stem_in_order(tmp_path: Path) -> None:
     pairs = list(labelled(tmp_path / "images", tmp_path / "labels"))
     assert len(pairs) == 2
     np.testing.assert_array_equal(pairs[1][0], left_red())
-    assert labelled_miou(RED_IS_ONE, BUNDLE, tmp_path) == 100
+    assert mean_iou(evaluate(RED_IS_ONE, BUNDLE, pairs)) == 100
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+    images, labels = tmp_path / "images", tmp_path / "labels"
     with pytest.raises(SourceError, match="images holds no"):
-        labelled_miou(RED_IS_ONE, BUNDLE, tmp_path)
+        list(labelled(images, labels))
     save(tmp_path / "images" / "a.png", left_red())
     save(tmp_path / "labels" / "b.png", left_red())
     with pytest.raises(SourceError, match=r"images/a\.png.*labels/a\.png"):
-        labelled_miou(RED_IS_ONE, BUNDLE, tmp_path)
+        list(labelled(images, labels))
     (tmp_path / "c.png").write_bytes(b"rot")
     with pytest.raises(SourceError, match=r"c\.png"):
         read_image(tmp_path / "c.png")
