@@ -54,13 +54,13 @@ class AdaptConfig:
     `grayscale` (R 0.2), `blur` (R 0.5, one draw a batch) and `flip` (R 0 on Cityscapes).
     Crop. Squares of `crop` px (P 512, R 384, at most the frame's shorter side; 0 = whole frames)
     after a factor drawn from `crop_scale` (R 0.5 to 2); placed without labels, unlike R.
-    Stream (ours). `colour`: how far the stream's colours are moved towards daylight's, 0 = not
-    (a round learns in both looks); `hood`: polygons of (x, y) in 0..1 of the engine's frame that nothing is learned from;
-    `hood_auto` adds what never moves at the lower edge; `adapter_decay`: share by which B shrinks
-    before a round, 1 = every round from the base; `go_on`: what is sound but does not beat what
-    serves is where the next round starts. A round ends as diverged where one class fills
-    more than `max_class_share` or the entropy of the student's labels falls below `min_entropy`
-    of its start.
+    Stream (ours). `colour`: how far the stream's colours are moved towards daylight's, 0 = not (a
+    round learns in both looks); `hood`: polygons of (x, y) in 0..1 of the engine's frame that
+    nothing is learned from; `hood_auto` adds what never moves at the lower edge; `adapter_decay`:
+    share by which B shrinks before a round, 1 = every round from the base; `go_on`: what is sound
+    but does not beat what serves is where the next round starts. A round ends as diverged where
+    one class fills more than `max_class_share` or the entropy of the student's labels falls below
+    `min_entropy` of its start.
     Cost (ours). `device` to train on, auto = a CUDA device if there is one; `precision` of its
     products, auto = bf16 or fp16 on a CUDA device and bf16 on a processor with units for it, the
     adapter and its average always fp32; `checkpointing` computes activations twice and keeps few,
