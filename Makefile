@@ -1,10 +1,10 @@
-# setup: the virtual environment; demo: one story, five minutes; test; check: lint, types, imports.
+# setup: the virtual environment; demo: one story, five minutes; test; check: lint, types, imports;
+# bench-NAME: benchmarks/NAME.py.
 PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: setup demo test check train-default train-augmented bench-default bench-model bench-serve \
-  bench-ablation bench-adaptation bench-gate bench-camvid bench-drift bench-step clean
+.PHONY: setup demo test check train-default train-augmented clean
 
 setup: .venv/.ready
 
@@ -31,32 +31,9 @@ train-default: setup
 train-augmented: setup
 	$(BIN)/python -m acclimate.model.pretrain --augmented
 
-bench-default: setup
-	$(BIN)/python -m benchmarks.default
-
-bench-model: setup
-	$(BIN)/python -m benchmarks.model
-
-bench-ablation: setup
-	$(BIN)/python -m benchmarks.ablation
-
-bench-serve: setup
-	$(BIN)/python -m benchmarks.serve
-
-bench-adaptation: setup
-	$(BIN)/python -m benchmarks.adaptation --jobs $$(nproc)
-
-bench-camvid: setup
-	$(BIN)/python -m benchmarks.camvid --jobs $$(nproc)
-
-bench-gate: setup
-	$(BIN)/python -m benchmarks.gate
-
-bench-drift: setup
-	$(BIN)/python -m benchmarks.drift
-
-bench-step: setup
-	$(BIN)/python -m benchmarks.step
+bench-adaptation bench-camvid: OPTIONS = --jobs $$(nproc)
+bench-%: setup
+	$(BIN)/python -m benchmarks.$* $(OPTIONS)
 
 clean:
 	rm -rf .venv demo-out build
