@@ -115,13 +115,12 @@ class GateConfig:
     learned must beat the best of what serves, the base, both with the stream's colours moved
     `adapt.colour` of the way to daylight's, the base with those moved `normalise`, and the `recall`
     nearest good adapters. The best of them, by the stream's frames and dressed scenes together,
-    serves if it beats what does. By `margin` where only the
-    base's colours change, else by `margin_learned`. "not_worse" asks of what was learned only that
-    it is not surely worse. In the eyes of the best's own changed views it may lose
-    `max_teacher_drop`.
+    serves if it beats what does: by `margin` where only the base's colours change, else by
+    `margin_learned`. "not_worse" asks of what was learned only that it is not surely worse. In the
+    eyes of the best's own changed views it may lose `max_teacher_drop`.
     Labelled scenes of the source in the stream's look decide where there are some (`dressed`, the
     embedded bases): what was learned must gain `margin_dressed` there, at `confidence`, and not
-    lose more than `max_duel_loss` in the contest; then bounds that ask for sameness are not asked.
+    lose more than `max_duel_loss` in the duel; then bounds that ask for sameness are not asked.
     Memory: it may lose `max_memory_drop` on `memory_frames` frames of earlier conditions, of which
     all bundles together keep `memory_mb`, and `max_source_drop` on the source's probe scenes.
     `labelled_dir`: pictures of yours; the mean may lose `max_labelled_drop`, each safety class

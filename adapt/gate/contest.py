@@ -40,7 +40,6 @@ from acclimate.runtime.signals import jensen_shannon
 
 SERVING, BASE = "serving", "base"
 Compare = Callable[[Looks, Looks, int, Mask, float], Gain]
-NOTHING = Gain(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -70,12 +69,8 @@ class Contest:
         self._dressed = None if dressed is None else partial(dressed.tables, engine)
         self.settings, self.classes = settings, champions[SERVING].classes
         self.champions = {name: self.ask(bundle) for name, bundle in champions.items()}
-        serving = self.champions[SERVING]
-        self.gains = {SERVING: NOTHING} | {
-            name: self.gain(other, serving)
-            for name, other in self.champions.items() if name != SERVING
-        }  # fmt: skip
-        self.best = max(self.gains, key=lambda name: self.gains[name].mean)
+        self.best = self._best()
+        self.over_serving = self.gain(self.champions[self.best], self.champions[SERVING])
 
     @property
     def base(self) -> Contender:
@@ -104,6 +99,16 @@ class Contest:
             return None
         return paired_gain(after, before, self.settings.confidence)
 
+    def _best(self) -> str:
+        """The base in the colours that suit it, and whoever beats that: gains of steadiness and of
+        duels are no common scale, so each other set of weights meets the best so far."""
+        free = [name for name, one in self.champions.items() if not _differ(one, self.base)]
+        best = max(free, key=lambda name: self.gain(self.champions[name], self.base).mean)
+        for name, other in self.champions.items():
+            if name not in free and self.gain(other, self.champions[best]).mean > 0:
+                best = name
+        return best
+
     def _compare(self, how: Compare, challenger: Contender, holder: Contender) -> Gain:
         return how(
             challenger.looks, holder.looks, self.classes, self.valid, self.settings.confidence
@@ -124,12 +129,15 @@ class Contest:
 
     def free_winner(self) -> str | None:
         """The best champion if it is not what serves and beats it by the margin, with confidence,
-        and without a jump of what is seen."""
-        gain, best = self.gains[self.best], self.champions[self.best]
-        learned = any(_differ(one, self.base) for one in (best, self.champions[SERVING]))
+        and either labels say so too or what is seen does not jump."""
+        best, serving = self.champions[self.best], self.champions[SERVING]
+        learned = any(_differ(one, self.base) for one in (best, serving))
         margin = self.settings.margin_learned if learned else self.settings.margin
-        sound = gain.low >= margin and self.jump(best) <= self.settings.max_jump_js
-        return self.best if self.best != SERVING and sound else None
+        told = self.told(best, serving)
+        known = told is not None and told.low >= margin
+        sound = known or self.jump(best) <= self.settings.max_jump_js
+        better = self.best != SERVING and self.over_serving.low >= margin
+        return self.best if better and sound else None
 
 
 def _differ(one: Contender, other: Contender) -> bool:

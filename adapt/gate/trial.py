@@ -29,7 +29,7 @@ from acclimate.runtime.evaluate import mean_iou
 Numbers = dict[str, float]
 Report = Callable[[Contender], Numbers]
 OF_VIEWS = frozenset({
-    "pseudo_miou", "agreement", "histogram_js", "least_class_recall", "teacher_drop",
+    "pseudo_miou", "agreement", "histogram_js", "least_class_recall", "teacher_drop", "jump_js",
 })  # fmt: skip
 
 
@@ -109,7 +109,7 @@ class Court:
 
     def instead(self, name: str) -> Verdict:
         """That a free alternative should serve, with its card: what it earned over what does."""
-        gain = self.contest.gains[name]
+        gain = self.contest.over_serving
         numbers = {"gain": gain.mean, "gain_low": gain.low, "gain_high": gain.high}
         numbers["champions_s"] = round(self.seconds, 2)
         why = (f"{name} is better than what serves, and free",)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from acclimate.adapt.gate.contest import SERVING, Contest
+from acclimate.adapt.gate.contest import BASE, SERVING, Contest
 from acclimate.adapt.gate.looks import VIEWS
 from acclimate.adapt.gate.memory import Lesson
+from acclimate.adapt.signals.bootstrap import Gain
 from tests.unit.adapt.gate.conftest import contender
 
 
@@ -24,11 +25,17 @@ def hold(engine: Any, frames: Any, valid: Any, gate: Any) -> Any:
     return one
 
 
+def over(contest: Contest, name: str, other: str = SERVING) -> Gain:
+    """What one champion gains over another."""
+    return contest.gain(contest.champions[name], contest.champions[other])
+
+
 def test_the_best_is_found_and_takes_over(hold: Any) -> None:
     contest = hold(0.3, worse=0.4, better=0.2, best=0.1)
     assert contest.best == contest.free_winner() == "best"
-    assert contest.gains["worse"].mean < 0 < contest.gains["better"].mean
-    assert contest.gains[SERVING].mean == 0
+    assert over(contest, "worse").mean < 0 < over(contest, "better").mean
+    assert contest.over_serving == over(contest, "best")
+    assert over(contest, SERVING).mean == 0
 
 
 def test_what_serves_stays_unless_it_is_beaten(hold: Any) -> None:
@@ -65,7 +72,7 @@ def test_colours_alone_need_the_small_margin(
     assert contest.free_winner() == "moved"
     bundles = {SERVING: contender("a1", error=0.3), "learned": contender("a2", error=0.2, luck=0)}
     contest = Contest(engine, frames, valid, bundles, easy)
-    assert contest.gains["learned"].low > 0
+    assert contest.over_serving.low > 0
     assert contest.free_winner() is None
 
 
@@ -80,9 +87,35 @@ def test_dressed_scenes_have_half_a_say(
     for name in ("moved", "other"):
         against = told.told(told.champions[name], told.champions[SERVING])
         assert against is not None
-        assert against.high < 0 < alone.gains[name].low
-        assert told.gains[name].mean == pytest.approx((alone.gains[name].mean + against.mean) / 2)
+        assert against.high < 0 < over(alone, name).low
+        mean = (over(alone, name).mean + against.mean) / 2
+        assert over(told, name).mean == pytest.approx(mean)
     assert alone.told(alone.champions["moved"], alone.champions[SERVING]) is None
+
+
+def test_labels_that_say_so_allow_a_jump(
+    engine: Any, frames: Any, valid: Any, gate: Any, truth: Any
+) -> None:
+    still = replace(gate, max_jump_js=0.0)
+    right = Lesson(np.stack(frames), truth.astype(np.uint8), None)
+    bundles = {SERVING: contender("a1", error=0.5), "other": contender("a2", error=0.1)}
+    assert Contest(engine, frames, valid, bundles, still).free_winner() is None
+    assert Contest(engine, frames, valid, bundles, still, right).free_winner() == "other"
+
+
+def test_an_adapter_meets_the_base_in_the_colours_that_suit_it(
+    engine: Any, frames: Any, valid: Any, gate: Any
+) -> None:
+    """It is far better than what serves, and so steady in other colours that no duel with what
+    serves would say as much; over the base as it should be served it gains nothing."""
+    serving = contender("a1", error=0.5, elsewhere=0.2)
+    base = contender("base", error=0.4, elsewhere=0.1)
+    bundles = {SERVING: serving, BASE: base}
+    for name, one in (("a1 moved", serving), ("base moved", base)):
+        bundles[name] = replace(one, inputs=one.inputs | {"colour": COLOUR})
+    contest = Contest(engine, frames, valid, bundles, gate)
+    assert contest.best == contest.free_winner() == "base moved"
+    assert over(contest, "a1 moved", "base moved").mean < 0
 
 
 def test_champions_are_asked_once(hold: Any, engine: Any) -> None:

@@ -162,14 +162,15 @@ def test_labels_of_dressed_scenes_refuse_what_only_seems_steady(
     assert any("on dressed scenes" in reason for reason in verdict.reasons)
 
 
-def test_dressed_scenes_do_not_excuse_a_jump_or_a_lost_duel(
+def test_dressed_scenes_excuse_a_jump_but_no_loss(
     court: Any, gate: Any, worn: Lesson, lesson: Lesson
 ) -> None:
     strict = replace(gate, max_jump_js=1e-9, max_duel_loss=0.0, margin_dressed=0.0)
     source = replace(lesson, labels=(lesson.labels + 1) % 3)
     settings = replace(strict, max_source_drop=0.1)
     found = court(settings, dressed=worn, source=source).judge(contender("new", error=0.01))
-    assert named(found.reasons) == {"jump_js", "source_drop"}
+    assert named(found.reasons) == {"source_drop"}
+    assert "jump_js" in named(court(settings).judge(contender("new", error=0.01)).reasons)
     lost = court(strict, dressed=worn).judge(contender("worse", error=0.3))
     assert {"duel", "gain"} <= named(lost.reasons)
 
