@@ -140,7 +140,7 @@ class GateConfig:
     dressed: bool = True
     margin_dressed: float = 0.05
     max_duel_loss: float = 1.0
-    normalise: tuple[float, ...] = ()
+    normalise: tuple[float, ...] = (1.0,)
     recall: int = 1
     frames: int = 12
     memory_frames: int = 12

@@ -8,8 +8,8 @@ Champions are compared by the stream's own frames (`acclimate.adapt.gate.duel`) 
 are labelled scenes in the stream's look (`acclimate.adapt.gate.dressed`), by the mean of both:
 steadiness says little in fog, and on dressed scenes the whole way to daylight always wins, at night
 too, where it loses. Going further than half of the way is better at dusk (three quarters +3 points,
-the whole way +5) and worse in the deep of the night (-1.3, -3.3) and in rain (up to -3.5); nothing
-that needs no labels told which, so half is the default.
+the whole way +5) and under a colour cast, and worse in the deep of the night (-1.3, -3.3) and in
+rain (up to -3.5): it has to be surely steadier, by `margin_learned`, which at night it was not.
 
 How far to trust a duel alone, measured on three dev streams of the world with labels, twelve frames
 each: between an adapter and anything else it named the better side in 33 of 46 pairs. The 13 are
@@ -34,6 +34,7 @@ from acclimate.adapt.gate.memory import Lesson
 from acclimate.adapt.signals.agreement import Mask, Tables, shares
 from acclimate.adapt.signals.bootstrap import Gain, mean_gain, paired_gain
 from acclimate.configs.schema import GateConfig
+from acclimate.model.colour import UNCHANGED
 from acclimate.runtime.bundle import Bundle
 from acclimate.runtime.engine import Engine
 from acclimate.runtime.signals import jensen_shannon
@@ -83,14 +84,17 @@ class Contest:
 
     def gain(self, challenger: Contender, holder: Contender) -> Gain:
         """What the challenger gains over the holder: by the stream's frames, and by labels."""
-        how = duel if _differ(challenger, holder) else steadier
-        seen = self._compare(how, challenger, holder)
-        told = self.told(challenger, holder)
+        by_stream = self.duel if _differ(challenger, holder) else self.steadier
+        seen, told = by_stream(challenger, holder), self.told(challenger, holder)
         return seen if told is None else mean_gain(seen, told)
 
     def duel(self, challenger: Contender, holder: Contender) -> Gain:
-        """The same where their weights differ, by the stream's frames alone."""
+        """The same by the stream's frames alone, where weights differ."""
         return self._compare(duel, challenger, holder)
+
+    def steadier(self, challenger: Contender, holder: Contender) -> Gain:
+        """The same by the stream's frames alone, where only colours differ."""
+        return self._compare(steadier, challenger, holder)
 
     def told(self, challenger: Contender, holder: Contender) -> Gain | None:
         """The same by the labels of dressed scenes."""
@@ -100,14 +104,22 @@ class Contest:
         return paired_gain(after, before, self.settings.confidence)
 
     def _best(self) -> str:
-        """The base in the colours that suit it, and whoever beats that: gains of steadiness and of
-        duels are no common scale, so each other set of weights meets the best so far."""
-        free = [name for name, one in self.champions.items() if not _differ(one, self.base)]
-        best = max(free, key=lambda name: self.gain(self.champions[name], self.base).mean)
-        for name, other in self.champions.items():
-            if name not in free and self.gain(other, self.champions[best]).mean > 0:
+        """The base in the colours that suit it, or who surely beats that: steadiness and duels are
+        no common scale, so one after the other meets the best so far, the base's colours first."""
+        best = BASE if BASE in self.champions else SERVING
+        for name in sorted(self.champions, key=lambda name: not name.startswith(BASE)):
+            if self._beats(self.champions[name], self.champions[best]):
                 best = name
         return best
+
+    def _beats(self, challenger: Contender, best: Contender) -> bool:
+        """What was learned elsewhere looks steadier than it is right, and colours moved further
+        than the usual half always win on dressed scenes: both have to be surely better."""
+        learned = _differ(challenger, best)
+        if not learned and np.array_equal(best.bundle.inputs["colour"], UNCHANGED):
+            return self.gain(challenger, best).mean > 0
+        gain = self.gain if learned else self.steadier
+        return gain(challenger, best).low >= self.settings.margin_learned
 
     def _compare(self, how: Compare, challenger: Contender, holder: Contender) -> Gain:
         return how(

@@ -73,6 +73,7 @@ class Court:
             numbers |= {"dressed_gain": told.mean, "dressed_low": told.low}
             short, worth = self._short_of(told) + self._lost(gain), told
             broken = [reason for reason in broken if not _of_views(reason)]
+        broken += self._behind(one, numbers)
         if self.labelled is not None:
             broken += self._floors(bundle, numbers)
         reasons = short + broken
@@ -147,6 +148,16 @@ class Court:
         """The stream's own frames speak against it, whatever dressed scenes say."""
         least = -self.contest.settings.max_duel_loss
         return [] if gain.mean >= least else [f"duel {gain.mean:.2f} must be >= {least:g}"]
+
+    def _behind(self, one: Contender, numbers: Numbers) -> list[str]:
+        """What serves may be better than the best that is free, though not surely."""
+        serving = self.contest.champions[SERVING]
+        if serving is self.best:
+            return []
+        gain = self.contest.gain(one, serving)
+        numbers["over_serving"] = gain.mean
+        fine = gain.mean >= 0 or self.contest.settings.contest == "not_worse"
+        return [] if fine else [f"gain over {serving.bundle.id} {gain}, must not be below 0"]
 
     def _broken(self, numbers: Numbers) -> list[str]:
         settings = self.contest.settings

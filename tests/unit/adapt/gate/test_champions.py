@@ -52,7 +52,7 @@ def test_all_that_is_free_competes(dark: Any) -> None:
 
 def test_the_base_that_serves_competes_once(dark: Any) -> None:
     found = champions(Config(), GOOD[0], GOOD[:1], dark, DAYLIGHT, HERE)
-    assert list(found) == [SERVING, "base in colours moved 0.5"]
+    assert list(found) == [SERVING, "base in colours moved 0.5", "base in colours moved 1"]
 
 
 def test_by_day_there_is_nothing_to_move(frames: Any) -> None:
