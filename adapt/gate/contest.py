@@ -107,10 +107,16 @@ class Contest:
         """The base in the colours that suit it, or who surely beats that: steadiness and duels are
         no common scale, so one after the other meets the best so far, the base's colours first."""
         best = BASE if BASE in self.champions else SERVING
-        for name in sorted(self.champions, key=lambda name: not name.startswith(BASE)):
+        for name in sorted(self.champions, key=self._distance):
             if self._beats(self.champions[name], self.champions[best]):
                 best = name
         return best
+
+    def _distance(self, name: str) -> tuple[bool, float]:
+        """From the base as it is: other weights, then colours further away."""
+        one = self.champions[name]
+        moved = np.abs(one.bundle.inputs["colour"] - UNCHANGED)
+        return _differ(one, self.base), float(moved.max())
 
     def _beats(self, challenger: Contender, best: Contender) -> bool:
         """What was learned elsewhere looks steadier than it is right, and colours moved further

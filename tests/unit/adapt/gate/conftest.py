@@ -18,7 +18,8 @@ HEIGHT, WIDTH, CLASSES = 48, 64, 3
 
 def contender(name: str = "x", **inputs: Any) -> Bundle:
     """A bundle that errs on the share `error` of pixels, sure by `sure`, on the share `elsewhere`
-    in other colours than its own and `further` in those far from them; `always` one class; `merge` the last two."""
+    in other colours than its own and `further` in those far from them; `always` one class; `merge`
+    the last two."""
     arrays = {key: np.array([value], np.float32) for key, value in inputs.items()}
     arrays = {"error": np.array([0.1], np.float32), "colour": UNCHANGED, **arrays}
     arrays["string_to_class"] = np.eye(CLASSES, dtype=np.float32)
