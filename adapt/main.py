@@ -48,7 +48,7 @@ from acclimate.adapt.words import Words
 from acclimate.configs.adapt import AdaptConfig
 from acclimate.configs.vocabulary import Vocabulary, load_served
 from acclimate.errors import AcclimateError, BundleError, NotEnoughData, SourceError
-from acclimate.model.colour import UNCHANGED, recolour_frame
+from acclimate.model.colour import UNCHANGED, both_looks, recolour_frame
 from acclimate.model.load import EMBEDDED, BaseModel, load_base
 from acclimate.model.projections import merged_projections
 from acclimate.runtime.buffer import Entry, FrameBuffer
@@ -88,7 +88,7 @@ def run(task: Round) -> Verdict:
 
     start = _start(task, engine, vocabulary)
     moves = task.mode == "train" and settings.colour > 0 and settings.strategy != "frozen"
-    shown = both_ways(frames, court.best.bundle.inputs["colour"]) if moves else frames
+    shown = both_looks(frames, court.best.bundle.inputs["colour"]) if moves else frames
     words.temperature = temperature_of(base, words, shown, settings)
     model = model_of(base, start, settings)
     trained = _train(task, start, model, words, shown, time.monotonic() - started)
@@ -181,12 +181,6 @@ def model_of(base: BaseModel, start: Path, settings: AdaptConfig) -> PeftModel:
     if folder.is_dir():
         return load_adapter(base.network, folder)
     return adapter_for(base.network, settings)
-
-
-def both_ways(frames: Frames, colour: NDArray[np.float32]) -> list[NDArray[np.uint8]]:
-    """Frames (H,W,3) as they are and in `colour` by turns: an adapter that knows one look alone
-    gains at night as it is and loses in fog as it will be served, or the other way round."""
-    return [recolour_frame(frame, colour) if i % 2 else frame for i, frame in enumerate(frames)]
 
 
 @torch.no_grad()

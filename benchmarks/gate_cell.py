@@ -16,7 +16,6 @@ from acclimate.adapt.gate.contest import SERVING
 from acclimate.adapt.gate.trial import Court
 from acclimate.adapt.leave import Leaver, Sample
 from acclimate.adapt.main import (
-    both_ways,
     bundle_of,
     choose,
     hold,
@@ -29,7 +28,7 @@ from acclimate.adapt.validate import Verdict
 from acclimate.adapt.words import Words
 from acclimate.configs.schema import Config
 from acclimate.configs.vocabulary import load_served
-from acclimate.model.colour import recolour_frame
+from acclimate.model.colour import both_looks, recolour_frame
 from acclimate.model.load import load_base
 from acclimate.runtime.buffer import FrameBuffer
 from acclimate.runtime.bundle import Bundle, load_bundle
@@ -144,7 +143,7 @@ def convene(task: Round, engine: Engine) -> Trial:
     _, court = hold(task, engine, base, vocabulary, accepted, training, heldout)
     court.report = None
     colour = court.best.bundle.inputs["colour"]
-    seen = both_ways([frame for _, frame in training], colour)
+    seen = both_looks([frame for _, frame in training], colour)
     words.temperature = temperature_of(base, words, seen, settings)
     model = model_of(base, task.parent_dir, settings)
     return Trial(

@@ -18,7 +18,7 @@ from acclimate.adapt.words import Words
 from acclimate.configs.adapt import AdaptConfig, StrategyName, preset
 from acclimate.configs.vocabulary import Vocabulary
 from acclimate.errors import Diverged
-from acclimate.model.colour import UNCHANGED, recolour_frame, towards_daylight
+from acclimate.model.colour import UNCHANGED, both_looks, towards_daylight
 from acclimate.model.load import load_base
 from acclimate.model.projections import merged_projections
 from acclimate.runtime.bundle import Arrays, Bundle
@@ -61,7 +61,7 @@ class Learned:
         started, settings = time.monotonic(), self.settings
         before = {name: value.detach().clone() for name, value in self._tensors().items()}
         colour = towards_daylight(frames, self.base.daylight, settings.colour)
-        seen = [recolour_frame(frame, colour) for frame in frames]
+        seen = both_looks(frames, colour)
         self.words.temperature = self._temperature(seen)
         try:
             trained = train_round(

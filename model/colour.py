@@ -79,3 +79,9 @@ def recolour(image: Tensor, colour: Tensor) -> Tensor:
 def recolour_frame(frame: NDArray[np.uint8], colour: NDArray[np.float32]) -> NDArray[np.uint8]:
     """The same for one frame (H,W,3)."""
     return np.rint(np.clip(frame * colour[0] + colour[1], 0, 255)).astype(np.uint8)
+
+
+def both_looks(frames: Frames, colour: NDArray[np.float32]) -> list[NDArray[np.uint8]]:
+    """Frames (H,W,3) as they are and in `colour` by turns, to learn from: an adapter that knows one
+    look alone does well at night as it is and harms in fog as it is served, or the reverse."""
+    return [recolour_frame(frame, colour) if i % 2 else frame for i, frame in enumerate(frames)]

@@ -11,6 +11,7 @@ from acclimate.model.colour import (
     MOST_MOVED,
     UNCHANGED,
     Daylight,
+    both_looks,
     daylight_of,
     recolour,
     recolour_frame,
@@ -98,6 +99,14 @@ def test_dusk_and_fog_come_nearer_to_day() -> None:
         day = np.stack([Drive(s).frame(30)[0] for s in (4, 5)]).mean()
         seen = np.stack([recolour_frame(f, towards_daylight(frames, DAY, 0.5)) for f in frames])
         assert abs(seen.mean() - day) < abs(np.stack(frames).mean() - day)
+
+
+def test_both_looks_come_by_turns() -> None:
+    frames, colour = 2 * noise(90, 30), np.array([[1.5] * 3, [-20] * 3], np.float32)
+    seen = both_looks(frames, colour)
+    assert len(seen) == len(frames) > 2
+    for i, (one, frame) in enumerate(zip(seen, frames, strict=True)):
+        np.testing.assert_array_equal(one, recolour_frame(frame, colour) if i % 2 else frame)
 
 
 def test_a_frame_and_a_tensor_agree() -> None:
