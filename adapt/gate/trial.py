@@ -157,7 +157,7 @@ class Court:
         gain = self.contest.gain(one, serving)
         numbers["over_serving"] = gain.mean
         fine = gain.mean >= 0 or self.contest.settings.contest == "not_worse"
-        return [] if fine else [f"gain over {serving.bundle.id} {gain}, must not be below 0"]
+        return [] if fine else [f"against {serving.bundle.id} {gain}, must not be below 0"]
 
     def _broken(self, numbers: Numbers) -> list[str]:
         settings = self.contest.settings

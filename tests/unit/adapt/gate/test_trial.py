@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from acclimate.adapt.gate.contest import SERVING, Contest
+from acclimate.adapt.gate.contest import BASE, SERVING, Contest
 from acclimate.adapt.gate.looks import VIEWS
 from acclimate.adapt.gate.memory import Lesson
 from acclimate.adapt.gate.trial import Court
@@ -50,6 +50,21 @@ def test_better_than_what_serves_is_not_enough(court: Any) -> None:
     assert not verdict.accepted
     assert named(verdict.reasons) >= {"gain"}
     assert "over free" in verdict.reasons[0]
+
+
+def test_what_serves_may_not_be_lost_for_the_best_that_is_free(
+    engine: Any, frames: Any, valid: Any, gate: Any
+) -> None:
+    """An adapter serves and is better than the base, by less than it takes to be the best."""
+    bundles = {SERVING: contender("a1", error=0.1), BASE: contender("base", error=0.11)}
+    lenient = replace(gate, margin_learned=10.0)
+    judges = Court(Contest(engine, frames, valid, bundles, lenient))
+    assert judges.contest.best == BASE
+    worse = judges.judge(contender("new", error=0.2))
+    assert "against" in named(worse.reasons)
+    assert worse.numbers["over_serving"] < 0 < judges.judge(contender("b", error=0.01)).numbers[
+        "over_serving"
+    ]  # fmt: skip
 
 
 def test_no_worse_will_do_where_that_is_asked(court: Any, gate: Any) -> None:
