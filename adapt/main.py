@@ -96,7 +96,7 @@ def run(task: Round) -> Verdict:
     candidate = bundle_of(task, accepted, engine, model, words, colour, heldout)
     seen = court.suited(candidate) if moves else None
     if seen is not None and seen.bundle is not candidate:
-        candidate = in_colours(candidate, seen.bundle.inputs["colour"], engine)
+        candidate = probed(candidate.in_colours(seen.bundle.inputs["colour"]), engine)
     verdict = court.judge(candidate, seen)
     verdict.numbers["champions_s"] = round(court.seconds, 2)
     if verdict.accepted:
@@ -228,14 +228,13 @@ def bundle_of(
     }  # fmt: skip
     probes = np.stack([frame for _, frame in heldout[:PROBES]])
     bundle = Bundle(task.id, manifest, inputs, probes, np.empty(0, np.uint8))
-    return in_colours(bundle, colour, engine)
+    return probed(bundle.in_colours(colour), engine)
 
 
-def in_colours(bundle: Bundle, colour: NDArray[np.float32], engine: Engine) -> Bundle:
-    """A bundle in such colours, with what it then says of its probe frames."""
-    moved = replace(bundle, inputs=bundle.inputs | {"colour": colour})
-    labels = np.stack([engine.infer(frame, moved).labels for frame in moved.probe_frames])
-    return replace(moved, probe_labels=labels)
+def probed(bundle: Bundle, engine: Engine) -> Bundle:
+    """A bundle with what it says of its probe frames."""
+    labels = np.stack([engine.infer(frame, bundle).labels for frame in bundle.probe_frames])
+    return replace(bundle, probe_labels=labels)
 
 
 def say(message: dict[str, Any]) -> None:

@@ -120,8 +120,7 @@ def free(base: Bundle, frames: Sequence[Frame]) -> dict[str, Bundle]:
     daylight = load_base().daylight
     parts = {"concepts": 0.0, "colours_half": 0.5, "colours_all": 1.0}
     return {
-        name: replace(base, inputs=base.inputs | {"colour": towards_daylight(frames, daylight, p)})
-        for name, p in parts.items()
+        name: base.in_colours(towards_daylight(frames, daylight, p)) for name, p in parts.items()
     }
 
 

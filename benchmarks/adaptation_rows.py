@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -91,7 +90,7 @@ def free(ground: Ground) -> Result:
 def recoloured(base: Bundle, frames: list[Frame], known: Daylight | None, part: float) -> Bundle:
     """The base in colours that the stream's frames ask for, moved `part` of the way."""
     colour = towards_daylight(frames, known, part)
-    return replace(base, inputs=base.inputs | {"colour": colour})
+    return base.in_colours(colour)
 
 
 def ungated(unit: Unit, ground: Ground) -> Result:

@@ -13,7 +13,6 @@ import platform
 import shutil
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +114,7 @@ def frozen_bundle(config: Config, engine: Engine) -> Bundle:
 
 def recoloured(base: Bundle, adapted: Bundle) -> Bundle:
     """The control that learned nothing: the base, seeing the colours that `adapted` sees."""
-    return replace(base, inputs=base.inputs | {"colour": adapted.inputs["colour"]})
+    return base.in_colours(adapted.inputs["colour"])
 
 
 def evaluate(config: Config, state: Path, adapter: str) -> tuple[dict[str, Any], list[Scene]]:

@@ -275,7 +275,7 @@ Extra = Callable[[Workshop, Tensors, Tensors], Bundle]
 def with_colour(bundle: Bundle, part: float) -> Bundle:
     """In colours moved `part` of its own: 0 = the stream's own, below 0 = the wrong way."""
     colour = (UNCHANGED + part * (bundle.inputs["colour"] - UNCHANGED)).astype(np.float32)
-    return replace(bundle, inputs=bundle.inputs | {"colour": colour})
+    return bundle.in_colours(colour)
 
 
 def renamed(bundle: Bundle, order: Sequence[int]) -> Bundle:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,10 @@ class Bundle:
     def classes(self) -> int:
         """How many classes it serves."""
         return int(self.inputs["string_to_class"].shape[1])
+
+    def in_colours(self, colour: NDArray[np.float32]) -> Bundle:
+        """The same weights and words in other colours (2,3), see `acclimate.model.colour`."""
+        return replace(self, inputs=self.inputs | {"colour": colour})
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -64,8 +64,7 @@ def champions(
 
 def in_colours(one: Champion, colour: NDArray[np.float32]) -> Champion:
     """The same weights and words in other colours."""
-    inputs = one.bundle.inputs | {"colour": colour}
-    return replace(one, bundle=replace(one.bundle, inputs=inputs))
+    return replace(one, bundle=one.bundle.in_colours(colour))
 
 
 def nearest(good: Sequence[Champion], here: NDArray[np.float32]) -> list[Champion]:

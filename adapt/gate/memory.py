@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +44,7 @@ class Lesson:
     def tables(self, engine: Engine, bundle: Bundle) -> Tables:
         """What `bundle` says of them in their colours, against what is to be said (N,T,T)."""
         colour = bundle.inputs["colour"] if self.colour is None else self.colour
-        here = replace(bundle, inputs=bundle.inputs | {"colour": colour})
+        here = bundle.in_colours(colour)
         said = look(engine, here, list(self.frames), 1).plain
         return tables(self.labels, said, bundle.classes)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -92,7 +92,7 @@ class Court:
         own = self.contest.ask(bundle)
         if np.array_equal(best, bundle.inputs["colour"]):
             return own
-        moved = self.contest.ask(replace(bundle, inputs=bundle.inputs | {"colour": best}))
+        moved = self.contest.ask(bundle.in_colours(best))
         return moved if self.contest.gain(moved, own).mean > 0 else own
 
     def gains(self, one: Contender) -> tuple[Gain, Gain]:
