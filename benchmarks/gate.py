@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -19,11 +20,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from acclimate.configs.schema import Config, load_config, to_dict
 from acclimate.daemon.main import prepare
 from acclimate.runtime.durable import write_atomic
 from acclimate.world import Shift
-from benchmarks.default import set_threads
 from benchmarks.gate_candidates import QUICK, Plan
 from benchmarks.gate_cell import Cell, Row, run_cell
 from benchmarks.gate_numbers import by_kind, counts, curve
@@ -130,6 +132,12 @@ def main() -> None:
     (options.out / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
     picture(results, options.out / f"{name}.png")
     print(table(results))
+
+
+def set_threads() -> None:
+    """One thread a process: its neighbours have the other cores."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
 
 
 if __name__ == "__main__":
