@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import time
 from dataclasses import dataclass, replace
@@ -76,11 +77,19 @@ class Leaver:
             "created": time.time(), "verdict": verdict.to_dict(), "card": verdict.card,
             "condition": condition([entry.embedding for entry, _ in self.training]),
             "shares": shares(said, bundle.classes).tolist(),
+            "buffer": seen([entry.path.stem for entry, _ in self.training]),
         }  # fmt: skip
         memory = kept(contest.frames, contest.against_best.labels, self.task.config.gate)
         write_bundle(
             where, whole, bundle.inputs, bundle.probe_frames, bundle.probe_labels, adapter, memory
         )
+
+
+def seen(names: list[str]) -> dict[str, Any]:
+    """Which buffered frames a round learned from: how many, and one digest over their names, which
+    carry a digest of each frame."""
+    digest = hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
+    return {"frames": len(names), "digest": digest}
 
 
 def condition(embeddings: list[NDArray[np.float32]]) -> dict[str, Any]:

@@ -147,6 +147,8 @@ def _labelled(task: Round, engine: Engine) -> Callable[[Bundle], NDArray[np.floa
 def choose(task: Round) -> tuple[list[Sample], list[Sample]]:
     """Training and held-out frames, read at once: the runtime goes on replacing entries."""
     buffer = FrameBuffer(task.buffer_dir, task.config.buffer, reader=True)
+    if buffer.locked is not None:
+        raise SourceError(buffer.locked)
     training = _load(buffer, buffer.training(task.config.adapt.newest))
     heldout = _load(buffer, buffer.heldout(task.config.gate.frames))
     if len(training) < task.config.adapt.min_frames or len(heldout) < MIN_HELDOUT:

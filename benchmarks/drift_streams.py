@@ -118,6 +118,6 @@ def cached(engine: Engine, bundle: Bundle, seed: int, calm_s: int, folder: Path)
         if not path.is_file():
             one = seen(engine, bundle, frames)
             np.savez(path, **vars(one))
-        with np.load(path) as kept:
+        with np.load(path, allow_pickle=False) as kept:
             found[name] = Seen(**{key: kept[key] for key in kept.files})
     return found

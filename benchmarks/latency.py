@@ -37,7 +37,7 @@ class Row:
         self._process.stdin.write(f"{number}\n")
         self._process.stdin.flush()
         self.samples.append(self._answer()["ms"])
-        labels: NDArray[np.uint8] = np.load(self._labels)
+        labels: NDArray[np.uint8] = np.load(self._labels, allow_pickle=False)
         return labels
 
     def close(self) -> dict[str, Any]:

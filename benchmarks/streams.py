@@ -102,7 +102,7 @@ class Renders:
             with mine.open("wb") as file:
                 np.savez(file, **make())
             mine.replace(path)
-        with np.load(path) as stored:
+        with np.load(path, allow_pickle=False) as stored:
             return {key: stored[key] for key in stored.files}
 
 

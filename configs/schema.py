@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Protocol, get_args, get_origin, get_type_hints, runtime_checkable
 
 import yaml
 
 from acclimate.configs import adapt
 from acclimate.configs.adapt import AdaptConfig as AdaptConfig
 from acclimate.configs.adapt import Point
+from acclimate.configs.control import ControlConfig
+from acclimate.configs.outputs import OutputsConfig
+from acclimate.configs.trust import TrustConfig
 from acclimate.errors import ConfigError
 
 EngineName = Literal[
@@ -21,12 +25,35 @@ EngineName = Literal[
 Precision = Literal["auto", "fp32", "fp16", "bf16", "int8"]
 
 
+@runtime_checkable
+class Checked(Protocol):
+    """A part whose keys must fit together."""
+
+    def problems(self) -> list[str]:
+        """What is wrong with it as a whole."""
+
+
 @dataclass(frozen=True)
 class SourceConfig:
-    """Where frames come from. `policy` auto = newest for live sources, every for files."""
+    """Where frames come from. `policy` auto = newest for live sources, every for files.
+
+    `url`: an rtsp:// or http:// address, a camera's number or device file (behind a ? its
+    `video_size`, `framerate` and `input_format`), gst:PIPELINE as gst-launch-1.0 takes it, a film,
+    an image or a folder of them, an MCAP file or a ROS 2 bag, or world:SPEC. `topic`: of a bag with
+    several that have pictures. Live ones: silent for `stale_seconds` they are torn down and tried
+    again after `reconnect_seconds`, then twice as long, up to half a minute. `transport` of RTSP;
+    udp waits up to `latency_seconds` for packets out of order. `hardware_decode`: by a device that
+    FFmpeg knows, where there is one; off: always by the processor. `hood`: polygons as in
+    `adapt.hood`, which these are added to.
+    """
 
     url: str = "world:"
     policy: Literal["auto", "newest", "every"] = "auto"
+    topic: str | None = None
+    transport: Literal["tcp", "udp"] = "tcp"
+    latency_seconds: float = 0.2
+    hardware_decode: bool = True
+    hood: tuple[tuple[Point, ...], ...] = ()
     reconnect_seconds: float = 1.0
     stale_seconds: float = 20.0
 
@@ -67,12 +94,18 @@ class ServingConfig:
 
 @dataclass(frozen=True)
 class BufferConfig:
-    """Bounds of the frame buffer; `novelty` is a cosine distance of embeddings."""
+    """Bounds of the frame buffer; `novelty` is a cosine distance of embeddings.
+
+    Frames older than `max_age_hours` go, those that bundles keep for later gates too (0 = none by
+    age). With `key_file` (see `acclimate keys new --buffer`) frames in the buffer are encrypted.
+    """
 
     max_entries: int = 256
     max_mb: float = 64.0
     novelty: float = 0.0005
     heldout_share: float = 0.2
+    max_age_hours: float = 0.0
+    key_file: str | None = None
 
 
 @dataclass(frozen=True)
@@ -188,22 +221,26 @@ class ProbationConfig:
 
 @dataclass(frozen=True)
 class DaemonConfig:
-    """HTTP address (port 0 = any free one), stop deadline and restart budget."""
+    """HTTP address (port 0 = any free one), stop deadline, restart budget, and how long a serving
+    process may say nothing before it counts as hung: longer than its slowest frame ever takes."""
 
     http_host: str = "127.0.0.1"
     http_port: int = 9109
     stop_timeout_s: float = 10.0
     max_restarts: int = 5
     restart_window_s: float = 60.0
+    hang_timeout_s: float = 30.0
 
 
 @dataclass(frozen=True)
 class Config:
-    """Everything, given out in slices."""
+    """Everything, given out in slices. `cameras`: several sources by name, instead of `source`."""
 
     source: SourceConfig = field(default_factory=SourceConfig)
+    cameras: Mapping[str, SourceConfig] = field(default_factory=dict)
     model: ModelConfig = field(default_factory=ModelConfig)
     serving: ServingConfig = field(default_factory=ServingConfig)
+    outputs: OutputsConfig = field(default_factory=OutputsConfig)
     buffer: BufferConfig = field(default_factory=BufferConfig)
     drift: DriftConfig = field(default_factory=DriftConfig)
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
@@ -211,6 +248,24 @@ class Config:
     shadow: ShadowConfig = field(default_factory=ShadowConfig)
     probation: ProbationConfig = field(default_factory=ProbationConfig)
     daemon: DaemonConfig = field(default_factory=DaemonConfig)
+    control: ControlConfig = field(default_factory=ControlConfig)
+    trust: TrustConfig = field(default_factory=TrustConfig)
+
+    def problems(self) -> list[str]:
+        """What is wrong with it as a whole."""
+        both = bool(self.cameras) and self.source != SourceConfig()
+        return ["source and cameras: give one of them"] * both
+
+    @property
+    def sources(self) -> dict[str, SourceConfig]:
+        """Every source by its name, one or several."""
+        return dict(self.cameras) or {"camera": self.source}
+
+    @property
+    def hoods(self) -> tuple[tuple[Point, ...], ...]:
+        """Polygons that nothing is learned from, whichever camera they were drawn for: all
+        cameras teach one adapter, and their bonnets are small beside their roads."""
+        return self.adapt.hood + tuple(p for one in self.sources.values() for p in one.hood)
 
 
 _SHARES = adapt.SHARES | {
@@ -219,13 +274,15 @@ _SHARES = adapt.SHARES | {
     "normalise", "duty", "max_disagreement", "max_share_jump", "release",
 }  # fmt: skip
 _MAY_BE_ZERO = adapt.MAY_BE_ZERO | {
-    "http_port", "latest_hz", "novelty", "max_labelled_drop", "max_safety_drop", "margin",
-    "margin_learned", "margin_dressed", "max_duel_loss", "recall",
+    "http_port", "tcp_port", "latest_hz", "novelty", "max_labelled_drop", "max_safety_drop",
+    "margin", "margin_learned", "margin_dressed", "max_duel_loss", "recall",
     "memory_frames", "max_memory_drop", "max_source_drop", "shadow.frames",
     "entropy_weight", "histogram_weight", "rounds_per_hour", "min_change", "min_light",
-    "min_contrast",
+    "min_contrast", "max_age_hours", "outputs.hz", "latency_seconds",
 }  # fmt: skip
 _MAY_BE_EMPTY = {"http_host"}  # every address of the machine
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,31}")  # of a file, and of a label in /metrics
+MOST_NAMES = 8
 
 
 def load_config(path: Path) -> Config:
@@ -270,7 +327,7 @@ def _read(kind: type, raw: object, path: str, problems: list[str]) -> object:
     if len(problems) > before:
         return None
     made = kind(**values)
-    if isinstance(made, AdaptConfig):
+    if isinstance(made, Checked):
         problems += [_join(path, problem) for problem in made.problems()]
     return made
 
@@ -285,11 +342,24 @@ def _value(kind: Any, raw: object, path: str, problems: list[str]) -> object:
         return raw
     if origin is tuple:
         return _sequence(options, raw, path, problems)
+    if origin is Mapping:
+        return _named(options[1], raw, path, problems)
     if type(None) in options:
         if raw is None:
             return None
         kind = options[0]
     return _scalar(kind, raw, path, problems)
+
+
+def _named(kind: Any, raw: object, path: str, problems: list[str]) -> object:
+    if not isinstance(raw, Mapping):
+        problems.append(f"{path}: must be a mapping of names, not {raw!r}")
+        return {}
+    odd = [name for name in raw if not (isinstance(name, str) and _NAME.fullmatch(name))]
+    problems += [f"{path}: {name!r} is no name; letters, digits, - and _ are" for name in odd]
+    if len(raw) > MOST_NAMES:
+        problems.append(f"{path}: {len(raw)} are given, {MOST_NAMES} are the most")
+    return {str(n): _value(kind, one, _join(path, str(n)), problems) for n, one in raw.items()}
 
 
 def _sequence(options: Any, raw: object, path: str, problems: list[str]) -> object:
@@ -325,7 +395,7 @@ def _check_range(number: float, path: str, problems: list[str]) -> None:
         problems.append(f"{path}: must be a finite number")
     elif name in _SHARES and not 0 <= number <= 1:
         problems.append(f"{path}: {number} is not a share between 0 and 1")
-    elif name == "http_port" and number > 65535:
+    elif name in ("http_port", "tcp_port") and number > 65535:
         problems.append(f"{path}: {number} is no port; ports end at 65535")
     elif number < 0 or (number == 0 and not {name, path} & (_MAY_BE_ZERO | _SHARES)):
         problems.append(f"{path}: {number} must be greater than 0")

@@ -8,9 +8,11 @@ import os
 import queue
 import signal
 import subprocess
+import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from acclimate.daemon.processes import PROCESSES, command
 
@@ -24,9 +26,7 @@ class Child:
 
     def __init__(self, name: str, arguments: list[str], log: Path) -> None:
         self.name, self.log = name, log
-        log.parent.mkdir(parents=True, exist_ok=True)
-        fresh = not log.exists() or log.stat().st_size > LOG_LIMIT
-        with log.open("w" if fresh else "a") as errors:
+        with _opened(log) as errors:
             self._process = subprocess.Popen(
                 command(name, arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=errors, text=True, errors="replace", start_new_session=True,
@@ -74,9 +74,11 @@ class Child:
         self._reader.join(LAST_WORDS)
 
     def kill(self) -> None:
-        """End it and its children at once."""
+        """End it and its children at once. One that the kernel cannot end (it hangs in a driver) is
+        not waited for: its `exit_code` stays None until it goes."""
         self._signal(signal.SIGKILL)
-        self._process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(LAST_WORDS)
         self._reader.join(LAST_WORDS)
 
     def hold(self) -> None:
@@ -120,3 +122,17 @@ class Child:
         self._process.wait()
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
+
+
+@contextlib.contextmanager
+def _opened(log: Path) -> Iterator[IO[str] | None]:
+    """Where its errors go; None, to our own, where the disk refuses."""
+    with contextlib.ExitStack() as stack:
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            fresh = not log.exists() or log.stat().st_size > LOG_LIMIT
+            file: IO[str] | None = stack.enter_context(log.open("w" if fresh else "a"))
+        except OSError as error:
+            print(f"{log}: {error}; it writes here instead", file=sys.stderr)
+            file = None
+        yield file

@@ -20,6 +20,7 @@ from acclimate.errors import CheckpointError, DownloadError
 from acclimate.runtime.durable import sync
 
 BLOCK, TIMEOUT, TRIES = 1 << 18, 30.0, 5
+MOST_BYTES = 16 << 30  # of a server that never stops
 _BROKEN = (http.client.HTTPException, ConnectionError, TimeoutError)
 
 
@@ -102,6 +103,8 @@ def _fetch(address: str, part: Path) -> None:
     except _BROKEN as error:
         raise _CutError(f"no answer: {error!r}") from error
     with answer:
+        if address.startswith("https:") and not answer.geturl().startswith("https:"):
+            raise DownloadError(f"it leads to {answer.geturl()}, away from https")
         _receive(answer, part)
 
 
@@ -163,6 +166,8 @@ def _copy(answer: http.client.HTTPResponse, file: IO[bytes], start: int, total: 
     while block := _read(answer):
         file.write(block)
         size += len(block)
+        if size > MOST_BYTES:
+            raise DownloadError(f"the server sends more than {_mb(MOST_BYTES)}; no weights do")
         now = time.monotonic()
         if now - shown >= 1 or size == total:
             of = f" of {_mb(total)}, {100 * size // total} %" if total else ""

@@ -78,7 +78,7 @@ class Collected:
     """Reports until there are `frames` frames of them, in 4 reports or more."""
 
     def __init__(self, frames: int) -> None:
-        self._wanted, self._frames = frames, 0
+        self.wanted, self._frames = frames, 0
         self.embeddings: list[Vector] = []
         self.said: list[tuple[float, Vector]] = []
 
@@ -87,7 +87,7 @@ class Collected:
         self.embeddings.append(embedding)
         self.said.append((entropy, histogram))
         self._frames += frames
-        return self._frames >= self._wanted and len(self.said) >= 4
+        return self._frames >= self.wanted and len(self.said) >= 4
 
 
 class Drift:
@@ -99,6 +99,10 @@ class Drift:
         self._entropy: float | None = None
         self._histogram: Vector | None = None
         self._frames = 0
+
+    def reconfigure(self, config: DriftConfig) -> None:
+        """Go by other weights and thresholds."""
+        self._config = config
 
     def add(self, embedding: Vector, entropy: float, histogram: Vector, frames: int) -> None:
         """Means over the next `frames` frames: embedding (D,), entropy 0..1, class shares (T,)."""

@@ -1,37 +1,76 @@
-"""Commands to a running daemon: files in its state folder, so that file rights are the guard."""
+"""Wishes of people and programs, taken by the daemon's own thread: no other one changes anything.
+
+Whoever asks holds a Future: its result is what was done, SwapRefused why it was not. Cancelled
+before it is taken, a wish was never there.
+"""
 
 from __future__ import annotations
 
-import json
-import time
-from pathlib import Path
+import threading
+from collections.abc import Container
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Any
 
-from acclimate.runtime.durable import write_atomic
+from acclimate.errors import SwapRefused
+
+MOST = 64
+Wish = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One wish, {"do": what, ...}, and who has it."""
+
+    wish: Wish
+    actor: str
+    answer: Future[str] = field(default_factory=Future)
+
+    @property
+    def reason(self) -> str:
+        """Why, in the asker's own words."""
+        return str(self.wish.get("reason") or "asked for")
+
+    def done(self, message: str) -> None:
+        """It is as was wished."""
+        self.answer.set_result(message)
+
+    def refuse(self, reason: str) -> None:
+        """It will not be."""
+        self.answer.set_exception(SwapRefused(reason))
 
 
 class Inbox:
-    """One JSON file a command, taken in order of arrival."""
+    """Taken in order of arrival."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self) -> None:
+        self._waiting: list[Asked] = []
+        self._lock, self._closed = threading.Lock(), False
 
-    def put(self, command: dict[str, Any]) -> Path:
-        """Leave a command for the daemon, in the returned file until it is taken."""
-        path = self._folder / f"{time.time_ns():020d}.json"
-        write_atomic(path, json.dumps(command).encode())
-        return path
+    def ask(self, wish: Wish, actor: str) -> Future[str]:
+        """Leave a wish; raises SwapRefused where nobody will take it."""
+        asked = Asked(wish, actor)
+        with self._lock:
+            if self._closed:
+                raise SwapRefused("the daemon stops")
+            if len(self._waiting) >= MOST:
+                raise SwapRefused(f"{MOST} wishes wait already; ask again later")
+            self._waiting.append(asked)
+        return asked.answer
 
-    def take(self, most: int | None = None) -> list[dict[str, Any]]:
-        """Waiting commands, the oldest `most` of them; unreadable ones are dropped."""
-        taken = []
-        for path in sorted(self._folder.glob("*.json"))[:most]:
-            try:
-                command = json.loads(path.read_text())
-            except (OSError, ValueError):
-                command = None
-            path.unlink(missing_ok=True)
-            if isinstance(command, dict):
-                taken.append(command)
-        return taken
+    def take(self, only: Container[str] | None = None) -> Asked | None:
+        """The next wish; with `only`, the next one to do one of these."""
+        with self._lock:
+            for asked in list(self._waiting):
+                if only is None or asked.wish.get("do") in only:
+                    self._waiting.remove(asked)
+                    if asked.answer.set_running_or_notify_cancel():
+                        return asked
+        return None
+
+    def close(self) -> None:
+        """Nobody takes wishes any more."""
+        with self._lock:
+            self._closed = True
+        while (asked := self.take()) is not None:
+            asked.refuse("the daemon stops")

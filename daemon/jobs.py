@@ -12,6 +12,7 @@ from typing import Any
 
 from acclimate.configs.schema import Config, load_config, parse_config
 from acclimate.configs.vocabulary import load_served
+from acclimate.daemon.guard import settle_for_job
 from acclimate.daemon.main import only_one, prepare
 from acclimate.daemon.processes import can_adapt, command
 from acclimate.daemon.vocab import as_served
@@ -27,6 +28,7 @@ def job_action(options: argparse.Namespace) -> int:
     job = located(options.read(options))
     resolved = resolved_config(options)
     config = parse_config(json.loads(resolved.read_text()))
+    settle_for_job(config)
     if options.config is None and (job.vocabulary, job.classes) == (None, None):
         job = replace(job, vocabulary=as_served(options.state))
     arguments = ["--config", str(resolved), "--state", str(options.state), "--job", job.dumps()]

@@ -6,59 +6,70 @@ import contextlib
 import fcntl
 import json
 import os
-import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from acclimate.configs.schema import Config, ServingConfig, parse_config, to_dict
+from acclimate.configs.schema import Config, parse_config, to_dict
 from acclimate.configs.vocabulary import load_served
 from acclimate.daemon.events import Event, EventLog
+from acclimate.daemon.guard import settle
 from acclimate.daemon.http import Window
 from acclimate.daemon.lifecycle import Lifecycle
 from acclimate.daemon.metrics import Metrics
 from acclimate.daemon.processes import PROCESSES, can_adapt, command
 from acclimate.daemon.registry import BASE, Registry
+from acclimate.daemon.service import Service
 from acclimate.daemon.serving import Serving
 from acclimate.daemon.status import snapshot
+from acclimate.daemon.waiting import Meanwhile, nothing, wait_for
 from acclimate.errors import ConfigError, ExportError
+from acclimate.runtime import trust
 from acclimate.runtime.durable import write_atomic
+
+if TYPE_CHECKING:
+    from acclimate.daemon.control import Control
 
 TICK = 0.05
 Hook = Callable[[Lifecycle], None]
 
 
-def prepare(config: Config, state: Path) -> Path:
+def prepare(config: Config, state: Path, meanwhile: Meanwhile = nothing) -> Path:
     """Make `state` servable: graph, base bundle, the engine that is wanted.
 
-    Returns the resolved configuration's path.
+    Returns the resolved configuration's path. What `meanwhile` raises ends it.
 
     Where torch is not installed, a state folder that was prepared elsewhere is taken as it is.
     """
     state.mkdir(parents=True, exist_ok=True)
+    trust.hand_on(config.trust)
     if not can_adapt():
         _as_it_is(config, state)
     path, wanted = state / "config.json", state / "config.wanted.json"
     write_atomic(wanted, (json.dumps(to_dict(config), indent=1) + "\n").encode())
     whole = ["--config", str(wanted), "--state", str(state)]
     try:
-        if code := _export(whole) if can_adapt() else _build(config.serving, state):
+        code = _export(whole, meanwhile) if can_adapt() else _build(config, state, meanwhile)
+        if code:
             raise ExportError(f"the engine could not be prepared in {state} (exit code {code})")
         wanted.replace(path)  # only now: other commands take the state folder for what it says
     finally:
         wanted.unlink(missing_ok=True)
+    if (why := Registry(state).distrust(BASE)) is not None:
+        raise ExportError(f"{why}; prepare the state folder anew where a signing key is")
     return path
 
 
-def _build(wanted: ServingConfig, state: Path) -> int:
+def _build(config: Config, state: Path, meanwhile: Meanwhile) -> int:
     """An engine from the graph that is there, which needs no torch; its exit code."""
+    wanted = config.serving
     options = ["--engine", wanted.engine, "--precision", wanted.precision]
     options += ["--capacity", str(wanted.capacity), "--state", str(state)]
-    return subprocess.run(command("build", options), check=False).returncode
+    return wait_for(command("build", options), meanwhile)
 
 
 def _as_it_is(config: Config, state: Path) -> None:
@@ -81,6 +92,7 @@ def check(config: Config) -> bool:
 
     False where torch is not installed and nobody can tell; raises ConfigError or ExportError.
     """
+    settle(config)
     if not can_adapt():
         return False
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
@@ -91,10 +103,10 @@ def check(config: Config) -> bool:
     return True
 
 
-def _export(arguments: list[str]) -> int:
+def _export(arguments: list[str], meanwhile: Meanwhile = nothing) -> int:
     """Its exit code; ConfigError, which no restart mends, after it said what is wrong."""
     environment = {**os.environ, **dict(PROCESSES["export"].env)}
-    code = subprocess.run(command("export", arguments), env=environment, check=False).returncode
+    code = wait_for(command("export", arguments), meanwhile, environment)
     if code == os.EX_CONFIG:
         raise ConfigError(["the model was not prepared: its weights, words or settings do not fit"])
     return code
@@ -103,19 +115,23 @@ def _export(arguments: list[str]) -> int:
 def run(
     config: Config, state: Path, out: Path | None = None, duration: float | None = None,
     listener: Callable[[Event], None] = lambda _: None, hook: Hook = lambda _: None,
-    stop: threading.Event | None = None,
+    stop: threading.Event | None = None, service: Service | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """The whole life of one daemon; returns its last status. `hook` is called at every tick."""
-    stop = stop or threading.Event()
-    if not can_adapt():
-        config = replace(config, adapt=replace(config.adapt, enabled=False))
+    """The whole life of one daemon; returns its last status. `hook` is called at every tick.
+
+    Raises Stopped where it is told to end while it prepares.
+    """
+    service = service or Service(stop=stop)
+    config = possible(config)
     with only_one(state) as daemon_file:
-        resolved = prepare(config, state)
+        settle(config, state)
+        resolved = prepare(config, state, service.preparing)
         metrics, events = Metrics(), EventLog(state / "events.jsonl", listener)
         arguments = ["--config", str(resolved)] + (["--out", str(out)] if out else [])
         arguments += ["--duration", str(duration)] if duration is not None else []
         serving = Serving(config.daemon, state, arguments, metrics)
-        life = Lifecycle(config, state, serving, events, metrics)
+        life = Lifecycle(config, state, serving, events, metrics, service.preparing)
+        control = listen(config, life)
         window = Window(
             config.daemon.http_host, config.daemon.http_port, state, lambda: snapshot(life),
             metrics.text,
@@ -126,22 +142,39 @@ def run(
             events.write("adaptation_off", torch=can_adapt())
         try:
             life.start()
-            while life.tick() and not stop.is_set():
+            while life.tick() and not service.stop.is_set():
+                service.look(life)
                 hook(life)
                 time.sleep(TICK)
         finally:
-            life.rounds.cancel()
-            life.rewording.refuse("the daemon stopped")
-            serving.stop()
+            service.stopping(life.config.daemon.stop_timeout_s)
+            life.inbox.close()
+            life.close()
             window.close()
-            life.listen()
+            control.close()
             events.write("stopped", reason=serving.reason, ledger=serving.ledger)
     return snapshot(life)
 
 
+def possible(config: Config) -> Config:
+    """Without adaptation where torch is not installed."""
+    if can_adapt():
+        return config
+    return replace(config, adapt=replace(config.adapt, enabled=False))
+
+
+def listen(config: Config, life: Lifecycle) -> Control:
+    """Open the control API. Only a daemon needs its libraries, which take half a second to load."""
+    from acclimate.daemon.api import application
+    from acclimate.daemon.control import Control
+
+    return Control(config.control, life.registry.folder, application(life, config), life.events)
+
+
 @contextlib.contextmanager
 def only_one(state: Path) -> Iterator[Path]:
-    """Hold the state folder for this daemon; raises ConfigError while another one does."""
+    """Hold the state folder for this daemon; raises ConfigError while another one does, OSError
+    where nothing can be written."""
     state.mkdir(parents=True, exist_ok=True)
     path = state / "daemon.json"
     with path.open("a") as file:
@@ -154,7 +187,8 @@ def only_one(state: Path) -> Iterator[Path]:
         try:
             yield path
         finally:
-            path.write_text("")
+            with contextlib.suppress(OSError):  # a disk that became read-only
+                path.write_text("")
 
 
 def announce(path: Path, host: str, port: int) -> None:
@@ -168,4 +202,4 @@ def with_source(config: Config, url: str | None) -> Config:
     if url is None:
         return config
     raw = to_dict(config)
-    return parse_config(raw | {"source": raw["source"] | {"url": url}})
+    return parse_config(raw | {"source": raw["source"] | {"url": url}, "cameras": {}})

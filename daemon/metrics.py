@@ -6,8 +6,12 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-LATENCY = (0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.2, 0.4, 0.8, 2.0)
-GAP = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+from acclimate.daemon import labels
+from acclimate.daemon.labels import Known
+
+# Fewer than ten values for every label, the buckets' "+Inf" counted.
+LATENCY = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 2.0)
+GAP = (0.0001, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 
 class Metrics:
@@ -15,9 +19,26 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = r = CollectorRegistry()
-        self.frames = Counter(
-            "acclimate_frames", "Captured frames by what became of them.", ["outcome"], registry=r
+        self.frames = Known(
+            Counter, "acclimate_frames", "Captured frames by what became of them.",
+            "outcome", labels.OUTCOMES, r,
+        )  # fmt: skip
+        self.last_frame = Gauge(
+            "acclimate_last_frame_timestamp_seconds",
+            "Unix time at which the newest served frame was told of; 0 before the first.",
+            registry=r,
         )
+        self.source = Known(
+            Gauge, "acclimate_source_state", "1 for the state the source is in.",
+            "state", labels.SOURCE_STATES, r,
+        )  # fmt: skip
+        self.cameras = Gauge(
+            "acclimate_camera_up", "1 while this camera gives frames.", ["camera"], registry=r
+        )
+        self.unfit = Known(
+            Gauge, "acclimate_picture_unfit", "1 while nothing can be learned from the picture.",
+            "reason", labels.UNFIT, r,
+        )  # fmt: skip
         self.latency = Histogram(
             "acclimate_frame_latency_seconds", "From capture to label map.", buckets=LATENCY,
             registry=r,
@@ -27,11 +48,12 @@ class Metrics:
             "Distance from the active adapter's condition, in units of that condition's spread.",
             registry=r,
         )
-        self.levels = Gauge(
-            "acclimate_drift_level_ratio",
+        self.levels = Known(
+            Gauge, "acclimate_drift_level_ratio",
             "What the alarm is made of, each in units of its own spread, and the whole.",
-            ["signal"], registry=r,
+            "signal", labels.SIGNALS, r,
         )  # fmt: skip
+        self.alarm = Gauge("acclimate_drift_alarm", "1 while drift is an alarm.", registry=r)
         self.alarms = Counter(
             "acclimate_drift_alarms", "How often drift became an alarm.", registry=r
         )
@@ -40,9 +62,14 @@ class Metrics:
         )
         self.entries = Gauge("acclimate_buffer_entries", "Frames in the buffer.", registry=r)
         self.bytes = Gauge("acclimate_buffer_bytes", "Size of the buffer on disk.", registry=r)
-        self.rounds = Counter(
-            "acclimate_rounds", "Adaptation rounds by verdict.", ["verdict"], registry=r
-        )
+        self.rounds = Known(
+            Counter, "acclimate_rounds", "Adaptation rounds by verdict.",
+            "verdict", labels.ROUNDS, r,
+        )  # fmt: skip
+        self.refused_in_a_row = Gauge(
+            "acclimate_rounds_refused_in_a_row",
+            "Rounds that the gate refused since one brought something to serve.", registry=r,
+        )  # fmt: skip
         self.round_seconds = Histogram(
             "acclimate_round_duration_seconds", "Length of adaptation rounds.",
             buckets=(5, 10, 20, 30, 45, 60, 120, 300), registry=r,
@@ -51,28 +78,36 @@ class Metrics:
             "acclimate_active_adapter_info", "1 for the adapter that serves.", ["adapter"],
             registry=r,
         )  # fmt: skip
-        self.gain = Gauge(
-            "acclimate_adapter_gain",
-            "mIoU points that what serves earned over the best alternative, an estimate.",
-            ["bound"], registry=r,
-        )  # fmt: skip
-        self.shadow_windows = Counter(
-            "acclimate_shadow_windows", "Shadow windows by verdict.", ["verdict"], registry=r
+        self.quarantined = Gauge(
+            "acclimate_adapters_quarantined", "Adapters that must never serve again.", registry=r
         )
-        self.shadow_regions = Gauge(
-            "acclimate_shadow_disagreement_ratio",
+        self.gain = Known(
+            Gauge, "acclimate_adapter_gain",
+            "mIoU points that what serves earned over the best alternative, an estimate; NaN where "
+            "it never met one.",
+            "bound", labels.BOUNDS, r,
+        )  # fmt: skip
+        self.shadow_windows = Known(
+            Counter, "acclimate_shadow_windows", "Shadow windows by verdict.",
+            "verdict", labels.WINDOWS, r,
+        )  # fmt: skip
+        self.shadow_regions = Known(
+            Gauge, "acclimate_shadow_disagreement_ratio",
             "Pixels of a ninth of the frame on which the last candidate and what served differed.",
-            ["region"], registry=r,
+            "region", labels.REGIONS, r,
         )  # fmt: skip
         self.shadow_classes = Gauge(
             "acclimate_shadow_class_disagreement_ratio",
             "1 - IoU of the last candidate and what served, in the classes where it was greatest.",
             ["class"], registry=r,
         )  # fmt: skip
-        self.swaps = Counter("acclimate_swaps", "Swaps by result.", ["result"], registry=r)
-        self.rollbacks = Counter(
-            "acclimate_rollbacks", "Rollbacks by reason.", ["reason"], registry=r
+        self.swaps = Known(
+            Counter, "acclimate_swaps", "Swaps by result.", "result", labels.RESULTS, r
         )
+        self.rollbacks = Known(
+            Counter, "acclimate_rollbacks", "Rollbacks by reason.",
+            "reason", labels.ROLLBACKS, r,
+        )  # fmt: skip
         self.gap = Histogram(
             "acclimate_swap_gap_seconds", "How long a swap held up its next frame.", buckets=GAP,
             registry=r,
@@ -84,17 +119,27 @@ class Metrics:
         self.strings = Gauge(
             "acclimate_vocabulary_strings", "Strings that stand for the classes.", registry=r
         )
-        self.rewordings = Counter(
-            "acclimate_vocabulary_changes", "Changes of words by result.", ["result"], registry=r
-        )
+        self.rewordings = Known(
+            Counter, "acclimate_vocabulary_changes", "Changes of words by result.",
+            "result", labels.RESULTS, r,
+        )  # fmt: skip
         self.restarts = Counter(
             "acclimate_runtime_restarts", "Restarts of the serving process.", registry=r
         )
+        self.trouble = Gauge(
+            "acclimate_trouble", "1 while the state folder cannot be written.", registry=r
+        )
+        self.free = Gauge(
+            "acclimate_state_free_bytes", "Room on the state folder's disk.", registry=r
+        )
+        self._earned({})
 
     def interval(self, stats: dict[str, Any]) -> None:
         """Gauges and latencies of one report of the runtime."""
         for milliseconds in stats["latency_ms"]:
             self.latency.observe(milliseconds / 1000)
+        if stats["latency_ms"]:
+            self.last_frame.set_to_current_time()
         if "confidence" in stats:
             self.confidence.set(stats["confidence"][0])
         self.entries.set(stats["buffer"]["entries"])
@@ -108,23 +153,34 @@ class Metrics:
         if alarm:
             self.alarms.inc()
 
+    def round(self, verdict: str, seconds: float) -> None:
+        """A round that ended."""
+        self.rounds.labels(verdict).inc()
+        self.round_seconds.observe(seconds)
+        if verdict == "refused":
+            self.refused_in_a_row.inc()
+        elif verdict in ("accepted", "instead"):
+            self.refused_in_a_row.set(0)
+
     def serving(self, adapter: str, card: dict[str, Any] | None = None) -> None:
         """The one adapter that serves, and what it earned if its manifest has a card."""
         self.active.clear()
         self.active.labels(adapter).set(1)
-        self.gain.clear()
-        for bound, value in (card or {}).items():
-            if bound in ("gain", "low", "high"):
-                self.gain.labels("estimate" if bound == "gain" else bound).set(value)
+        self._earned(card or {})
+
+    def _earned(self, card: dict[str, Any]) -> None:
+        told = {**card, "estimate": card.get("gain")}
+        for bound in labels.BOUNDS:
+            value = told.get(bound)
+            self.gain.labels(bound).set(float("nan") if value is None else value)
 
     def shadow(self, verdict: str, regions: list[list[float]], classes: dict[str, float]) -> None:
         """A window that ended: shares of nine regions from the top left, of the worst classes."""
         self.shadow_windows.labels(verdict).inc()
-        for row, shares in zip(("top", "middle", "bottom"), regions, strict=True):
-            for column, share in zip(("left", "centre", "right"), shares, strict=True):
-                self.shadow_regions.labels(f"{row} {column}").set(share)
+        for region, share in zip(labels.REGIONS, (x for row in regions for x in row), strict=True):
+            self.shadow_regions.labels(region).set(share)
         self.shadow_classes.clear()
-        for name, share in classes.items():
+        for name, share in list(classes.items())[: labels.MOST]:
             self.shadow_classes.labels(name).set(share)
 
     def words(self, classes: int, strings: int) -> None:

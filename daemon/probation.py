@@ -40,16 +40,16 @@ def combine(parts: list[Signals]) -> Signals | None:
 
 
 class Window:
-    """The newest intervals that make up at least `frames` frames."""
+    """The newest intervals that make up at least `frames` frames, `wanted` from then on."""
 
     def __init__(self, frames: int) -> None:
-        self._wanted = frames
+        self.wanted = frames
         self._parts: deque[Signals] = deque()
 
     def add(self, part: Signals) -> None:
         """The next interval."""
         self._parts.append(part)
-        while sum(p.frames for p in self._parts) - self._parts[0].frames >= self._wanted:
+        while sum(p.frames for p in self._parts) - self._parts[0].frames >= self.wanted:
             self._parts.popleft()
 
     def clear(self) -> None:

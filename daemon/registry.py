@@ -13,6 +13,8 @@ over them, for which adapters have copies (see `acclimate.runtime.job.place_for`
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import shutil
 from dataclasses import asdict, dataclass, field, fields
@@ -22,8 +24,9 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from acclimate.errors import CorruptBundle, SwapRefused
-from acclimate.runtime.durable import sync, write_atomic
+from acclimate.runtime.durable import make_folder, remove_folder, sync, write_atomic
 from acclimate.runtime.job import Place, manifest, place_for
+from acclimate.runtime.trust import distrust
 
 BASE = "base"
 KEPT = 16
@@ -33,7 +36,8 @@ KEPT = 16
 class State:
     """`good` passed probation, oldest first; `quarantined` maps an id to its reason;
     `reference` is the condition {mean, spread} in which the base was first seen; `words` set by
-    hand are {key, digest, over}, `over` being the key of the configuration's own at that time."""
+    hand are {key, digest, over}, `over` being the key of the configuration's own at that time;
+    `paused` {since: unix time, seconds or None}: no rounds; `pinned`, if set, is what serves."""
 
     sequence: int = 0
     active: str = BASE
@@ -43,23 +47,28 @@ class State:
     quarantined: dict[str, str] = field(default_factory=dict)
     reference: dict[str, Any] | None = None
     words: dict[str, str] | None = None
+    paused: dict[str, Any] | None = None
+    pinned: str | None = None
 
 
 class Registry:
     """The adapters of one state folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Open or create. Raises CorruptBundle when `state.json` is unreadable."""
+        """Open or create. Raises CorruptBundle when `state.json` is no truth, OSError when the
+        system does not let us read it."""
         self.folder = folder
         self._path = folder / "state.json"
-        (folder / "adapters").mkdir(parents=True, exist_ok=True)
+        make_folder(folder / "adapters")
         self.state, self._unsaved = self._read(), False
 
     def sweep(self) -> None:
-        """Remove leftovers of torn writes. Only for the holder of the folder: to all others they
-        may be what it is writing."""
-        for torn in (self.folder / "adapters").glob("*.tmp"):
-            shutil.rmtree(torn)
+        """Remove leftovers of torn writes, as far as the disk lets us. Only for the holder of the
+        folder: to all others they may be what it is writing."""
+        for torn in [*(self.folder / "adapters").glob("*.tmp"), self.folder / "learned.tmp"]:
+            shutil.rmtree(torn, ignore_errors=True)
+            with contextlib.suppress(OSError):  # a file of that name
+                torn.unlink(missing_ok=True)
 
     def folder_of(self, name: str) -> Path:
         """Where an adapter lies with the words that serve, or with its own if it has not those."""
@@ -79,9 +88,8 @@ class Registry:
 
     def reword(self, words: dict[str, str] | None) -> None:
         """These words serve from now on; None = those of the configuration."""
-        self.learn(None)
         self.state.words = words
-        self._write()
+        self._forget_learned()
 
     def manifest(self, name: str) -> dict[str, Any] | None:
         """An adapter's own manifest, None if there is no such adapter."""
@@ -107,7 +115,12 @@ class Registry:
         fits = made is not None and made.get("base_digest") == base.get("base_digest")
         if not fits or name in self.state.quarantined:
             return False
-        return self.place(name, self.words_digest).ready and self._fits_engine(name)
+        place = self.place(name, self.words_digest)
+        return place.ready and self._fits_engine(name) and self.distrust(name) is None
+
+    def distrust(self, name: str) -> str | None:
+        """Why its signature does not do here; None where it does, or nobody asks for one."""
+        return distrust(self.folder_of(name) / "manifest.json")
 
     def _fits_engine(self, name: str) -> bool:
         """Has it the base's inputs? Not after `adapt.blocks` or the graph changed: the runtime
@@ -130,9 +143,12 @@ class Registry:
 
     def next_name(self) -> tuple[int, str]:
         """A sequence number and the adapter id that goes with it."""
-        self.state.sequence += 1
+        state = self.state
+        state.sequence += 1
+        while (name := f"a{state.sequence:04d}") in state.quarantined or self._own(name).exists():
+            state.sequence += 1  # a truth that was lost does not bring an id back
         self._write()
-        return self.state.sequence, f"a{self.state.sequence:04d}"
+        return state.sequence, name
 
     def adopt(self, name: str, folder: Path) -> None:
         """Take a candidate in; it serves only once the runtime has taken it up."""
@@ -149,12 +165,17 @@ class Registry:
     def learn(self, folder: Path | None) -> None:
         """The next round starts from this; None: from what serves."""
         if self.learned.is_dir():
-            doomed = self.learned.with_name("learned.tmp")
-            shutil.rmtree(doomed, ignore_errors=True)
-            self.learned.rename(doomed)
-            shutil.rmtree(doomed)
+            remove_folder(self.learned)
         if folder is not None:
             folder.rename(self.learned)
+            sync(self.folder)
+
+    def _forget_learned(self) -> None:
+        """Then flip the truth, which a disk that does not let go of a folder must not hold up."""
+        try:
+            self.learn(None)
+        finally:
+            self._write()
 
     def prune(self) -> list[str]:
         """Remove the oldest good and the oldest other adapters, and say which; quarantined ids stay
@@ -164,10 +185,8 @@ class Registry:
             state.good = [name for name in state.good if name not in gone]
             self._write()
         for name in gone:
-            doomed = self._own(name + ".tmp")  # swept if this is cut short
-            self._own(name).rename(doomed)
-            for copy in [*self.folder.glob(f"words/*/{name}"), doomed]:
-                shutil.rmtree(copy)
+            for copy in [*self.folder.glob(f"words/*/{name}"), self._own(name)]:
+                remove_folder(copy)
         return gone
 
     def _surplus(self) -> list[str]:
@@ -186,9 +205,23 @@ class Registry:
         state.sequence += 1
         if name != state.active:
             state.previous, state.active = state.active, name
+        if state.pinned != name:
+            state.pinned = None
         if state.candidate == name:
             state.candidate = None
         self._write()
+
+    def nominate(self, name: str) -> None:
+        """An adapter that lies here is a candidate, at someone's word."""
+        self.state.candidate = name
+        self._write()
+
+    def forget_all(self) -> None:
+        """The base serves, and nothing else is known but what is quarantined."""
+        state = self.state
+        state.sequence += 1
+        state.active, state.previous, state.candidate, state.good = BASE, None, None, [BASE]
+        self._forget_learned()
 
     def trust(self, name: str) -> None:
         """`name` passed probation."""
@@ -196,17 +229,28 @@ class Registry:
             self.state.good.append(name)
             self._write()
 
+    def pause(self, paused: dict[str, Any] | None) -> None:
+        """Rounds are paused, or None: no more."""
+        self.state.paused = paused
+        self._write()
+
+    def pin(self, name: str | None) -> None:
+        """`name`, which serves, is not to be replaced; None: it may be again."""
+        self.state.pinned = name
+        self._write()
+
     def quarantine(self, name: str, reason: str) -> None:
         """Never serve `name` again. Raises SwapRefused for the base, which is always there."""
         if name == BASE:
             raise SwapRefused("the base cannot be quarantined; it is what is left to fall back to")
-        self.learn(None)
         state = self.state
         state.quarantined[name] = reason
+        if state.pinned == name:
+            state.pinned = None
         state.good = [other for other in state.good if other != name]
         if state.candidate == name:
             state.candidate = None
-        self._write()
+        self._forget_learned()
 
     def forget_after(self, name: str) -> None:
         """Keep adapters newer than `name` on disk, but recall none of them."""
@@ -240,21 +284,33 @@ class Registry:
 
     def _read(self) -> State:
         if not self._path.exists():
-            return State()
+            made = ((self.manifest(name) or {}).get("sequence", 0) for name in self.names())
+            return State(sequence=max(made, default=0))
         try:
             raw = json.loads(self._path.read_text())
-            raw.setdefault("words", None)  # there were none at first
+            if raw.pop("sha256", None) not in (None, _digest(raw)):
+                raise ValueError("its content is not what was written")
+            raw = {"words": None, "paused": None, "pinned": None} | raw  # there were none at first
             state = State(**{item.name: raw[item.name] for item in fields(State)})
             if state.words is not None:
                 state.words = {name: str(state.words[name]) for name in ("key", "digest", "over")}
+            if (kept := state.paused) is not None:
+                span = None if kept["seconds"] is None else float(kept["seconds"])
+                state.paused = {"since": float(kept["since"]), "seconds": span}
             return state
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptBundle(
-                f"{self._path} is unreadable ({error!r}); move it away to begin from the base"
+                f"{self._path} is unreadable ({error!r}); `acclimate fsck --repair` rebuilds it, "
+                "or move it away to begin from the base"
             ) from error
 
     def _own(self, name: str) -> Path:
         return self.folder / "adapters" / name
+
+    @property
+    def unsaved(self) -> bool:
+        """Does memory know what the disk refused?"""
+        return self._unsaved
 
     def save(self) -> None:
         """Write what a full disk refused before; until then memory is the truth."""
@@ -263,8 +319,15 @@ class Registry:
 
     def _write(self) -> None:
         self._unsaved = True
-        write_atomic(self._path, (json.dumps(asdict(self.state), indent=1) + "\n").encode())
+        told = asdict(self.state)
+        told["sha256"] = _digest(told)
+        write_atomic(self._path, (json.dumps(told, indent=1) + "\n").encode())
         self._unsaved = False
+
+
+def _digest(told: dict[str, Any]) -> str:
+    """Of the state: one letter that rots must not bring back what is quarantined."""
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def _inputs(folder: Path) -> list[str] | None:

@@ -17,6 +17,7 @@ from acclimate.daemon.child import Child
 from acclimate.daemon.events import EventLog
 from acclimate.daemon.metrics import Metrics
 from acclimate.daemon.registry import BASE, Registry
+from acclimate.daemon.waiting import Meanwhile, nothing
 from acclimate.daemon.words import (
     arguments,
     by_hand,
@@ -46,6 +47,7 @@ class Change:
     drops: Drops
     started: float = field(default_factory=time.monotonic)
     child: Child | None = None
+    actor: str = ""
     lacking: list[str] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
 
@@ -55,12 +57,13 @@ class Rewording:
     wishes to {state, message}, state being working, done or refused."""
 
     def __init__(
-        self, config: Config, registry: Registry, events: EventLog, metrics: Metrics
-    ) -> None:
+        self, config: Config, registry: Registry, events: EventLog, metrics: Metrics,
+        meanwhile: Meanwhile = nothing,
+    ) -> None:  # fmt: skip
         self._config, self._registry = config, registry
         self._events, self._metrics = events, metrics
         self.configured = load_served(config.model.vocabulary)
-        self.served = self._first_words()
+        self.served = self._first_words(meanwhile)
         self.now: Change | None = None
         self.answers: dict[str, dict[str, str]] = {}
         self.file = keep(registry.folder, self.served)
@@ -69,13 +72,13 @@ class Rewording:
 
     # ---- at the start
 
-    def _first_words(self) -> Vocabulary:
+    def _first_words(self, meanwhile: Meanwhile) -> Vocabulary:
         """Those set by hand, unless the configuration changed since or they cannot serve."""
         kept = self._registry.state.words
         if kept is None:
             return self.configured
         words = read_kept(self._registry.folder, kept["key"])
-        why_not = self._why_not(kept, words)
+        why_not = self._why_not(kept, words, meanwhile)
         if words is not None and why_not is None:
             self._events.write("vocabulary_kept", size=words.size)
             return words
@@ -85,7 +88,9 @@ class Rewording:
             self._registry.reword(None)
         return self.configured
 
-    def _why_not(self, kept: dict[str, str], words: Vocabulary | None) -> str | None:
+    def _why_not(
+        self, kept: dict[str, str], words: Vocabulary | None, meanwhile: Meanwhile
+    ) -> str | None:
         """The reason why words set by hand cannot serve on."""
         if kept["over"] != self.configured.key:
             return "the configuration names other words than when they were set"
@@ -93,10 +98,16 @@ class Rewording:
             return f"{file_of(self._registry.folder, kept['key'])} is unreadable"
         try:
             check_engine(self._registry.folder, words)
-            embed(self._registry, words, [BASE])  # it is another one after a change of weights
+            embed(
+                self._registry, words, [BASE], meanwhile
+            )  # it is another one after a change of weights
         except SwapRefused as error:
             return str(error)
         return None
+
+    def reconfigure(self, config: Config) -> None:
+        """Other settings with the same words."""
+        self._config = config
 
     # ---- a change
 
@@ -121,7 +132,7 @@ class Rewording:
         except (ConfigError, SwapRefused, OSError) as error:
             self._refused(asker, str(error))
             return False
-        self.now = Change(asker, words, drops)
+        self.now = Change(asker, words, drops, actor=str(wish.get("actor", "")))
         self._answer(asker, "working", f"asked for {words.size}")
         return True
 

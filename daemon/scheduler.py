@@ -33,22 +33,31 @@ class Situation:
     buffered: int
     new_frames: int
     budget: float
+    held: str | None = None  # by hand: paused, or an adapter is pinned
+
+
+def forbids(now: Situation, config: Config) -> str | None:
+    """Why no round may start, whoever asks for one; None for nothing."""
+    adapt = config.adapt
+    held = {
+        str(now.held): now.held is not None,
+        "adaptation is off": not adapt.enabled,
+        "a round is under way": now.busy,
+        "blinded": now.blind,
+        f"{now.buffered} of {adapt.min_frames} frames": now.buffered < adapt.min_frames,
+    }
+    return next((reason for reason, true in held.items() if true), None)
 
 
 def waits(now: Situation, config: Config) -> str | None:
     """What an alarm waits for before it may start a round; None for nothing."""
-    adapt = config.adapt
     held = {
-        "adaptation is off": not adapt.enabled,
-        "a round is under way": now.busy,
-        "blinded": now.blind,
         "parked": now.parked,
-        "cool-down": now.since_round < adapt.cooldown_s,
-        f"{now.buffered} of {adapt.min_frames} frames": now.buffered < adapt.min_frames,
+        "cool-down": now.since_round < config.adapt.cooldown_s,
         "new frames": now.new_frames < NEW_FRAMES,
         "budget": now.budget < 1,
     }
-    return next((reason for reason, true in held.items() if true), None)
+    return forbids(now, config) or next((reason for reason, true in held.items() if true), None)
 
 
 def why_now(now: Situation, config: Config) -> str | None:
@@ -73,6 +82,11 @@ class Rounds:
         self._governor, self._heeded = Governor(0.0), stream.last
         self._budget = Budget(config.drift.rounds_per_hour, config.drift.burst)
 
+    def reconfigure(self, config: Config) -> None:
+        """What the next rounds go by; the budget's rest is kept."""
+        self.config = config
+        self._budget.change(config.drift.rounds_per_hour, config.drift.burst)
+
     def start_if_needed(self) -> None:
         """Begin one if there is a reason; not to be asked during a swap or a probation."""
         if (reason := why_now(self.situation, self.config)) is not None:
@@ -83,11 +97,13 @@ class Rounds:
     def situation(self) -> Situation:
         """What is known now."""
         stream, buffer = self._stream, self._stream.last.get("buffer", {})
+        state = self._registry.state
+        held = None if state.pinned is None else f"{state.pinned} is pinned"
         return Situation(
             self.now is not None, stream.level.whole if stream.level else None, stream.alarm,
             stream.blind, stream.parked, time.monotonic() - self._ended,
             buffer.get("entries", 0), buffer.get("admitted", 0) - self._admitted,
-            self._budget.left,
+            self._budget.left, "paused" if state.paused is not None else held,
         )  # fmt: skip
 
     @property
@@ -95,10 +111,15 @@ class Rounds:
         """What an alarm waits for; None without one."""
         return waits(self.situation, self.config) if self._stream.alarm else None
 
+    @property
+    def forbidden(self) -> str | None:
+        """Why not even a round asked for by hand may start; None for nothing."""
+        return forbids(self.situation, self.config)
+
     def start(
         self, reason: str, mode: Literal["train", "validate"] = "train", adapter: Path | None = None
-    ) -> None:
-        """Begin a round on the accepted adapter, or judge a given one ("validate")."""
+    ) -> str:
+        """Begin a round on the accepted adapter, or judge a given one ("validate"); its id."""
         if gone := self._registry.prune():
             self._events.write("forgotten", ids=gone)
         self.now = RoundProcess(self.config, self._registry, reason, mode, adapter)
@@ -107,6 +128,7 @@ class Rounds:
         self._events.write(
             "round_started", id=self.now.id, parent=self.now.parent, reason=reason, mode=mode
         )
+        return self.now.id
 
     def watch(self) -> str | None:
         """The candidate of a round that has just ended, taken into the registry."""
@@ -115,8 +137,7 @@ class Rounds:
             return None
         ended, self.now = self.now, None
         self.pause()
-        self._metrics.rounds.labels(outcome.verdict).inc()
-        self._metrics.round_seconds.observe(outcome.seconds)
+        self._metrics.round(outcome.verdict, outcome.seconds)
         if ended.mode == "train" and outcome.verdict in ("accepted", "refused", "failed"):
             self._registry.learn(outcome.learned)
         if outcome.candidate is not None:

@@ -28,6 +28,7 @@ class Serving:
         self._now: Counter[str] = Counter()
         self._counted: Counter[str] = Counter()
         self._child: Child | None = None
+        self._heard: float | None = None  # its last report; None before `ready` and after its end
         self.ended = False
         self.reason = ""
         self.exit_code: int | None = None
@@ -50,40 +51,89 @@ class Serving:
         """What it said; the books are kept on the way."""
         if self._child is None:
             return []
-        said = self._child.events()
+        said = self._hear(self._child)
+        silent = 0.0 if self._heard is None else time.monotonic() - self._heard
+        if silent > self._config.hang_timeout_s:
+            said += self._end_hung(self._child, silent)
+        return said
+
+    def _hear(self, child: Child) -> list[Message]:
+        said = child.events()
         for event in said:
-            if event["event"] == "stats":
+            if event["event"] == "ready":
+                self._heard = time.monotonic()
+            elif event["event"] == "stats":
+                self._heard = time.monotonic()
                 self._book(event)
             elif event["event"] == "done":
+                self._heard = None
                 self._book(event["ledger"])
                 self.ended, self.reason = True, event["reason"]
             elif event.get("fatal"):
                 self.reason = event["message"]
         return said
 
+    def _end_hung(self, child: Child, silent: float) -> list[Message]:
+        """It reports twice a second, frames or not: one that fell silent hangs, in a call to the
+        GPU or to a driver. A fresh one takes over within the restart budget."""
+        child.kill()
+        message = (
+            f"no report for {silent:.0f} s (daemon.hang_timeout_s is "
+            f"{self._config.hang_timeout_s:g}): it hangs and was killed"
+        )
+        said = [*self._hear(child), {"event": "error", "message": message}]
+        self._heard = None
+        return said
+
     def died(self) -> bool:
         """Has it gone without saying `done`? What was in flight is booked as lost in the crash."""
         if self.ended or self._child is None or (code := self._child.exit_code) is None:
             return False
-        self.exit_code, self._child = code, None
+        self.exit_code, self._child, self._heard = code, None, None
         self._deaths.append(time.monotonic())
         accounted = sum(self._now.values()) - self._now["captured"]
         self._now["runtime_died"] += self._now["captured"] - accounted
         self._past, self._now = self._past + self._now, Counter()
         return True
 
+    @property
+    def pid(self) -> int | None:
+        """Of the process that serves; None while there is none."""
+        return None if self._child is None else self._child.pid
+
     def send(self, message: Message) -> None:
         """A command; unheard while it is not running."""
         if self._child is not None:
             self._child.send(message)
 
-    def stop(self) -> None:
-        """End it in order, so that its ledger balances."""
-        if self._child is not None and not self.ended:
-            self._child.stop(self._config.stop_timeout_s)
-            self.events()
-            self.died()
-            self.reason = self.reason or "stopped"
+    def stop(self) -> list[Message]:
+        """End it in order, so that its ledger balances; its last words."""
+        if self._child is None or self.ended:
+            return []
+        self._heard = None
+        self._child.stop(self._config.stop_timeout_s)
+        said = self.events()
+        self.died()
+        self.reason = self.reason or "stopped"
+        return said
+
+    def retire(self) -> list[Message]:
+        """End this life in order, for another that `start` begins; its last words."""
+        said = self.stop()
+        self._past, self._now = self._past + self._now, Counter()
+        self._child, self.ended, self.reason = None, False, ""
+        return said
+
+    def forgive(self) -> str:
+        """The last death does not count; why it died."""
+        if self._deaths:
+            self._deaths.pop()
+        why, self.reason = self.reason or f"exit code {self.exit_code}", ""
+        return why
+
+    def reconfigure(self, config: DaemonConfig) -> None:
+        """Go by another stop deadline and restart budget."""
+        self._config, self._deaths = config, deque(self._deaths, maxlen=config.max_restarts)
 
     @property
     def ledger(self) -> Message:

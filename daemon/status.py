@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from acclimate.daemon.pause import Pause
 from acclimate.daemon.registry import Registry
 
 if TYPE_CHECKING:
     from acclimate.daemon.lifecycle import Lifecycle
 
 Status = dict[str, Any]
-ANSWERS = "answers"  # to `acclimate vocab set`, not to people
+LOG_ONLY = {"served"}  # said by other events already; for `acclimate adapters history`
 
 
 def snapshot(life: Lifecycle) -> Status:
@@ -30,19 +32,48 @@ def snapshot(life: Lifecycle) -> Status:
         "alarm": alarm(life),
         "confidence": last.get("confidence", [None])[0],
         "source": last.get("source", "connecting"),
+        "cameras": {
+            name: "; ".join(filter(None, (one["state"], one["reason"])))
+            for name, one in last.get("cameras", {}).items()
+        },
         "video_time": last.get("video_time"),
         "frames": ledger,
         "buffer": last.get("buffer", {}),
+        "outputs": last.get("outputs", {}),
         "shadow": beside(life.shadow.last),
         "trouble": life.trouble or last.get("trouble"),
+        "paused": paused(life.pause.left) if state.paused is not None else None,
+        "pinned": state.pinned,
         "previous": state.previous,
         "good": list(state.good),
         "quarantined": dict(state.quarantined),
+        "unsaved": life.registry.unsaved,
         "vocabulary": {
             "classes": len(words.classes), "strings": len(words.strings), "key": words.key,
         },
-        ANSWERS: life.rewording.answers,
     }  # fmt: skip
+
+
+def brief(life: Lifecycle) -> str:
+    """One line for `systemctl status`."""
+    frames, source = life.serving.ledger, life.stream.last.get("source", "connecting")
+    dropped = sum(frames["dropped"].values())
+    return (
+        f"{life.registry.state.active} serves, source {source}; {frames['served']} frames served, "
+        f"{dropped} dropped; {doing(life)}"
+    )
+
+
+def paused(left: float | None) -> str:
+    """How long no round starts yet, in words."""
+    return "until `acclimate resume`" if left is None else f"for {span(left)} more"
+
+
+def span(seconds: float) -> str:
+    """A length of time in words."""
+    if seconds < 600:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
 
 
 def doing(life: Lifecycle) -> str:
@@ -97,26 +128,45 @@ def read_status(state: Path) -> Status:
             status: Status = json.load(answer)
             return {"daemon": address, **status}
     except (OSError, ValueError, KeyError, TypeError, urllib.error.URLError):
-        kept = Registry(state).state
+        registry = Registry(state)
+        kept = registry.state
+        held = None if kept.paused is None else paused(Pause(registry).left)
         return {
-            "daemon": None, "active": kept.active, "previous": kept.previous, "good": kept.good,
-            "quarantined": kept.quarantined,
+            "daemon": None, "active": kept.active, "paused": held, "pinned": kept.pinned,
+            "previous": kept.previous, "good": kept.good, "quarantined": kept.quarantined,
         }  # fmt: skip
 
 
 def table(status: Status) -> str:
     """A status as two columns."""
-    rows = {
-        name.replace("_", " "): _words(value) for name, value in status.items() if name != ANSWERS
-    }
+    rows = {name.replace("_", " "): _words(value) for name, value in status.items()}
     width = max(map(len, rows))
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
 
 
 def sentence(event: Status) -> str | None:
     """An event as one line for the terminal; None for what only the log needs."""
-    story = _SENTENCES.get(event["event"])
+    story = None if event["event"] in LOG_ONLY else _SENTENCES.get(event["event"])
     return None if story is None else f"{event['t']:7.1f} s  {story(event)}"
+
+
+def dated(event: Status) -> str:
+    """An event of the log as one line with its date, whoever wrote it and when."""
+    try:
+        story = _SENTENCES[event["event"]](event)
+    except (KeyError, TypeError, ValueError, AttributeError):  # of another version
+        rest = {key: value for key, value in event.items() if key not in ("event", "t", "time")}
+        story = f"{event.get('event')}: {_words(rest)}"
+    by = event.get("actor")
+    return f"{clock(event.get('time'))}  {story}" + (f" (by {by})" if by else "")
+
+
+def clock(seconds: Any) -> str:
+    """Unix time as local date and time; a dash for what is none."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+    except (TypeError, ValueError, OverflowError, OSError):
+        return f"{'-':<19}"
 
 
 def _round_ended(event: Status) -> str:
@@ -164,10 +214,24 @@ _SENTENCES: dict[str, Any] = {
     "rolled_back": lambda e: f"rolling {e['id']} back to {e['to']}: {e['reason']}",
     "recalled": lambda e: f"{e['id']} fits again, drift from {e['instead_of']} {e['drift']:.1f}",
     "forced": lambda e: f"{e['id']} forced in past the gate",
+    "tried": lambda e: f"{e['id']} is tried past the gate, on probation",
+    "imported": lambda e: f"{e['id']} was imported; it does not serve",
+    "purged": lambda e: e["message"],
     "set_aside": lambda e: f"{e['id']} does not start: {e['reason']}; {e['to']} does",
     "forgotten": lambda e: f"{', '.join(e['ids'])} removed from disk: there are many newer ones",
     "quarantined": lambda e: f"{e['id']} quarantined: {e['reason']}",
-    "command_refused": lambda e: f"refused {e['command']}: {e['reason']}",
+    "log_repaired": lambda e: f"lines of the event log were torn: {e['lost']}",
+    "command_refused": lambda e: f"refused {_words(e['command'])}: {e['reason']}",
+    "served": lambda e: f"{e['to']} serves instead of {e['from']}: {e['reason']}",
+    "paused": lambda e: (
+        "no round starts"
+        + ("" if e["seconds"] is None else f" for {span(e['seconds'])}")
+        + f": {e['reason']}"
+    ),
+    "resumed": lambda e: f"rounds may start again: {e['reason']}",
+    "pinned": lambda e: f"{e['id']} is pinned, nothing replaces it: {e['reason']}",
+    "unpinned": lambda e: f"{e['id']} is pinned no more: {e['reason']}",
+    "control_off": lambda e: f"control by {e['what']} is off: {e['reason']}",
     "vocabulary_changed": lambda e: (
         f"{e['id']} looks for {e['classes']} classes ({e['strings']} strings) from frame "
         f"{e['frame']} on, gap {e['gap_ms']:.1f} ms"
@@ -178,6 +242,12 @@ _SENTENCES: dict[str, Any] = {
     ),
     "vocabulary_dropped": lambda e: (
         f"the words set by hand serve no more: {e['reason']}; looking for {e['size']}"
+    ),
+    "config_reloaded": lambda e: (
+        "the configuration was read again: " + (", ".join(e["changed"]) or "nothing") + " changed"
+    ),
+    "config_refused": lambda e: (
+        f"the new configuration is refused, the old one goes on: {'; '.join(e['problems'])}"
     ),
     "trouble": lambda e: f"adaptation waits, serving goes on: {e['message']}",
     "runtime_error": lambda e: f"runtime: {e['message']}",

@@ -32,6 +32,13 @@ class Stream:
         self._conditions: dict[str, Condition] = {}
         self._usual: dict[str, Usual] = {}
 
+    def reconfigure(self, config: Config) -> None:
+        """Go by other thresholds and lengths; what was seen is kept."""
+        self._config = config.drift
+        self._drift.reconfigure(config.drift)
+        self.window.wanted = config.probation.before_frames
+        self._first.wanted = self._since_swap.wanted = config.drift.reference_frames
+
     @property
     def ratio(self) -> float | None:
         """The drift's distance in embedding space alone."""

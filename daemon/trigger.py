@@ -34,6 +34,12 @@ class Budget:
         self._then = now
         return self._left
 
+    def change(self, per_hour: float, burst: int) -> None:
+        """Other limits from now on; a larger burst may be spent at once."""
+        more = max(0.0, burst - self._burst)
+        self._left, self._then = min(float(burst), self.left + more), self._clock()
+        self._rate, self._burst = per_hour / 3600, float(burst)
+
     def spend(self) -> None:
         """A round starts."""
         self._left = max(0.0, self.left - 1)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -20,10 +18,8 @@ from acclimate.configs.vocabulary import (
     parse_classes,
     without_concepts,
 )
-from acclimate.daemon.inbox import Inbox
-from acclimate.daemon.main import only_one
+from acclimate.daemon.client import Daemon, holder_of
 from acclimate.daemon.registry import Registry
-from acclimate.daemon.status import ANSWERS, read_status
 from acclimate.daemon.words import (
     by_hand,
     check_engine,
@@ -36,7 +32,7 @@ from acclimate.daemon.words import (
 )
 from acclimate.errors import ConfigError, SwapRefused
 
-PATIENCE, PAUSE = 20.0, 0.2
+PAUSE = 0.2
 
 
 def set_action(options: argparse.Namespace) -> int:
@@ -44,13 +40,9 @@ def set_action(options: argparse.Namespace) -> int:
     words = asked(options)
     if not options.state.is_dir():
         raise ConfigError([f"no state folder {options.state}; start `acclimate run` first"])
-    with contextlib.ExitStack() as hold:
-        try:
-            hold.enter_context(only_one(options.state))
-        except ConfigError:
-            print(ask(options.state, words), flush=True)
-            return 0
-        print(set_on_disk(options.state, words))
+    with holder_of(options.state) as daemon:
+        told = set_on_disk(options.state, words) if daemon is None else ask(daemon, words)
+        print(told, flush=True)
     return 0
 
 
@@ -66,28 +58,19 @@ def asked(options: argparse.Namespace) -> Vocabulary:
     return words if options.concepts else without_concepts(words)
 
 
-def ask(state: Path, words: Vocabulary) -> str:
+def ask(daemon: Daemon, words: Vocabulary) -> str:
     """Let the running daemon do it; returns its answer, raises SwapRefused with its reason."""
-    asker = f"{os.getpid()}-{time.time_ns()}"
-    wish = {"do": "vocabulary", "id": asker, "vocabulary": words.content}
-    file = Inbox(state / "inbox").put(wish)
-    heard, said = time.monotonic(), ""
-    while True:
-        status = read_status(state)
-        answer = status.get(ANSWERS, {}).get(asker, {})
-        if answer.get("state") == "done":
-            return str(answer["message"])
-        if answer.get("state") == "refused":
-            raise SwapRefused(f"refused, the old words serve on: {answer['message']}")
-        if (news := answer.get("message", "waiting for the daemon")) != said:
-            said = news
+    answer = daemon.call("POST", "/v1/vocabulary", {"vocabulary": words.content})
+    said = ""
+    while answer["state"] == "working":
+        if answer["message"] != said:
+            said = answer["message"]
             print(f"{said} ...", file=sys.stderr, flush=True)
-        if status["daemon"] is not None:
-            heard = time.monotonic()
-        elif time.monotonic() - heard > PATIENCE:
-            file.unlink(missing_ok=True)
-            raise SwapRefused("the daemon does not answer; see `acclimate vocab show`")
         time.sleep(PAUSE)
+        answer = daemon.call("GET", f"/v1/vocabulary/{answer['id']}")
+    if answer["state"] == "refused":
+        raise SwapRefused(f"refused, the old words serve on: {answer['message']}")
+    return str(answer["message"])
 
 
 def set_on_disk(state: Path, words: Vocabulary) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import yaml
 from acclimate.configs.vocabulary import Vocabulary, load_served
 from acclimate.daemon.processes import can_adapt, command
 from acclimate.daemon.registry import BASE, Registry
+from acclimate.daemon.waiting import Meanwhile, nothing, wait_for
 from acclimate.errors import ConfigError, SwapRefused
 from acclimate.runtime.durable import write_atomic
 from acclimate.runtime.job import Job
@@ -100,18 +101,24 @@ def check_torch(state: Path, lacking: list[str]) -> None:
         )
 
 
-def embed(registry: Registry, words: Vocabulary, names: list[str]) -> None:
-    """Wait until kept words are embedded for these adapters; raises SwapRefused with the reason."""
+def embed(
+    registry: Registry, words: Vocabulary, names: list[str], meanwhile: Meanwhile = nothing
+) -> None:
+    """Wait until kept words are embedded for these adapters; raises SwapRefused with the reason,
+    and what `meanwhile` raises."""
     lacking = missing(registry, names, words)
     if not lacking:
         return
     check_torch(registry.folder, lacking)
     task = command("words", arguments(registry.folder, words, lacking))
-    done = subprocess.run(task, check=False, stdout=subprocess.PIPE, text=True)
+    with tempfile.TemporaryFile() as out:
+        code = wait_for(task, meanwhile, out=out)
+        out.seek(0)
+        said = out.read().decode(errors="replace").splitlines()
     if missing(registry, names, words):
-        told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        told = [json.loads(line) for line in said if line.startswith("{")]
         reasons = [str(one["message"]) for one in told if one["event"] == "error"]
-        raise SwapRefused("\n".join(reasons) or f"the words process ended: {done.returncode}")
+        raise SwapRefused("\n".join(reasons) or f"the words process ended: {code}")
 
 
 def arguments(state: Path, words: Vocabulary, names: list[str]) -> list[str]:

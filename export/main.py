@@ -34,6 +34,7 @@ from acclimate.model.colour import UNCHANGED
 from acclimate.model.load import BaseModel, load_base
 from acclimate.model.projections import merged_projections
 from acclimate.model.text import TextCache, embed_strings, token_ids
+from acclimate.runtime import trust
 from acclimate.runtime.bundle import Arrays, Bundle, load_bundle, write_bundle
 from acclimate.runtime.durable import commit_folder, fresh_folder
 from acclimate.runtime.engine import EngineInfo
@@ -52,10 +53,12 @@ def prepare(config: Config, state: Path) -> None:
     scenes = [Drive(seed, config.serving.size).frame(30) for seed in range(PROBES)]
     probes = [frame for frame, _ in scenes]
     if not _engine_fits(state / "engine", base, inputs, config.serving):
+        trust.must_sign(f"the engine in {state}")
         say("exporting the engine (about 10 s for the default) ...")
         truth = meanings(vocabulary)[np.stack([labels for _, labels in scenes])]
         export_to(base, config, state / "engine", inputs, probes, truth)
     if not _bundle_fits(state / "adapters" / BASE, EngineInfo.load(state / "engine"), vocabulary):
+        trust.must_sign(f"the base bundle in {state}")
         say("writing the base bundle ...")
         write_base_bundle(state, base, vocabulary, inputs, probes)
 

@@ -22,6 +22,7 @@ from acclimate.export.parity import REFERENCE, UNKNOWN, Reference
 from acclimate.model.colour import UNCHANGED
 from acclimate.model.load import BaseModel
 from acclimate.model.projections import merged_projections
+from acclimate.runtime import trust
 from acclimate.runtime.bundle import Arrays
 from acclimate.runtime.durable import sha256
 from acclimate.runtime.engine import GRAPH
@@ -72,6 +73,7 @@ def export_engine(
         "reference_sha256": sha256(out / REFERENCE),
     }
     (out / "engine.json").write_text(json.dumps(info, indent=1) + "\n")
+    trust.sign(out / "engine.json")
     return info
 
 

@@ -36,7 +36,7 @@ from acclimate.model.catseg import CATSeg
 from acclimate.model.load import BaseModel, load_base
 from acclimate.model.text import TextCache, unlearned
 from acclimate.runtime.bundle import ADAPTER, Arrays, Bundle, load_bundle, write_bundle
-from acclimate.runtime.durable import sync
+from acclimate.runtime.durable import remove_folder, sync
 from acclimate.runtime.engine import Engine, EngineInfo
 from acclimate.runtime.engines import open_engine
 from acclimate.runtime.job import Place, origin, place_of, read_job, spared, vocabularies
@@ -121,9 +121,11 @@ def _write(
 
 def _forget_oldest(folder: Path, spared: Path) -> None:
     """Words that were asked for once must not fill the disk."""
+    for torn in folder.glob("*.tmp"):
+        shutil.rmtree(torn)
     others = [p for p in folder.iterdir() if p.is_dir() and p != spared]
     for old in sorted(others, key=lambda p: p.stat().st_mtime)[:-MOST_KEPT]:
-        shutil.rmtree(old)
+        remove_folder(old)
 
 
 @contextmanager

@@ -24,7 +24,8 @@ _ZIP, _LEGACY = b"PK\x03\x04", b"\x80\x02\x8a\x0a"
 _TORCH_NAMES = {".pth", ".pt", ".bin", ".ckpt", ".pkl"}
 _TORN = (
     OSError, RuntimeError, SafetensorError, zipfile.BadZipFile, EOFError, ValueError, KeyError,
-    IndexError, TypeError, AttributeError, OverflowError,
+    IndexError, TypeError, AttributeError, OverflowError, MemoryError, RecursionError,
+    NotImplementedError,
 )  # fmt: skip
 
 

@@ -126,13 +126,19 @@ class TextCache:
         path = self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
         shape = (len(strings), len(templates), network.config.embed_dim)
         with contextlib.suppress(OSError, SafetensorError, KeyError):
-            stored = load_file(path)["text"]
-            if stored.shape == shape and bool(stored.isfinite().all()):
-                return stored
+            stored = load_file(path)
+            if stored["text"].shape == shape and stored["sha256"].equal(_digest(stored["text"])):
+                return stored["text"]
         features = embed_strings(network, strings, templates, known).cpu()
         with contextlib.suppress(OSError, SafetensorError):  # a full disk costs only time
             self.folder.mkdir(parents=True, exist_ok=True)
             fresh = path.with_suffix(f".{os.getpid()}.tmp")
-            save_file({"text": features.contiguous()}, fresh)
+            save_file({"text": features.contiguous(), "sha256": _digest(features)}, fresh)
             fresh.replace(path)
         return features
+
+
+def _digest(features: Tensor) -> Tensor:
+    """sha256 of a tensor's bytes (32,) uint8: what rotted on disk is made again."""
+    content = features.contiguous().flatten().view(torch.uint8).numpy().tobytes()
+    return torch.frombuffer(bytearray(hashlib.sha256(content).digest()), dtype=torch.uint8)

@@ -22,6 +22,7 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 from acclimate.errors import CheckpointError
 
 Named = tuple[str, dict[str, Tensor]]
+MOST_INFLATED = 4  # times the file; torch does not compress tensors at all
 
 _NESTED = {"model": "detectron2", "state_dict": "mmseg"}
 # What training tools leave beside the tensors (logs, settings). Empty stand-ins take its place.
@@ -66,6 +67,11 @@ def read_torch(path: Path) -> Named:
 
 def _is_torchscript(path: Path) -> bool:
     with zipfile.ZipFile(path) as archive:
+        claimed = sum(item.file_size for item in archive.infolist())
+        if claimed > MOST_INFLATED * path.stat().st_size + (1 << 20):
+            raise CheckpointError(
+                f"it says it unpacks to {claimed} bytes: no weights shrink so far"
+            )
         return any(_inside(name) == "constants.pkl" for name in archive.namelist())
 
 
@@ -103,10 +109,21 @@ def _unwrap(payload: object) -> Named:
         raise CheckpointError("it holds no state dict; save model.state_dict()")
     if odd := sorted(str(key) for key, value in payload.items() if not _is_entry(key, value)):
         raise CheckpointError(f"these are no tensors: {', '.join(odd)}; save model.state_dict()")
+    _check_held(payload)
     state = _without_module({key: value.detach() for key, value in payload.items()})
     if any(key.startswith(("teacher.ema_model.", "model.backbone.")) for key in state):
         return "vocalign", _student(state)
     return container, state
+
+
+def _check_held(state: Mapping[str, Tensor]) -> None:
+    """A view may claim any number of elements of one that is in the file; unrolled it would fill
+    the memory."""
+    for key, value in state.items():
+        if value.layout != torch.strided or value.is_quantized:
+            raise CheckpointError(f"{key} is no plain tensor; save it dense")
+        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise CheckpointError(f"{key} claims {tuple(value.shape)}, more than the file holds")
 
 
 def _is_entry(key: object, value: object) -> bool:
@@ -140,7 +157,9 @@ def _torchscript(path: Path) -> dict[str, Tensor]:
     with _stand_ins(bare, _TORCHSCRIPT):
         bare.seek(0)
         root = torch.load(bare, map_location="cpu", weights_only=True)
-    return dict(_leaves(root, ""))
+    state = dict(_leaves(root, ""))
+    _check_held(state)
+    return state
 
 
 def _leaves(node: Any, prefix: str) -> Iterator[tuple[str, Tensor]]:

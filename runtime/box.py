@@ -16,10 +16,14 @@ class FrameBox:
     waits. Otherwise `put` waits for room, so that nothing is lost.
     """
 
-    def __init__(self, ledger: Ledger, newest: bool, slots: int = 1) -> None:
+    def __init__(
+        self, ledger: Ledger, newest: bool, slots: int = 1,
+        changed: threading.Condition | None = None,
+    ) -> None:  # fmt: skip
+        """`changed` is told of every frame and of the end; several boxes may share one."""
         self._ledger, self._newest, self._slots = ledger, newest, slots
         self._frames: deque[Captured] = deque()
-        self._changed = threading.Condition()
+        self._changed = changed or threading.Condition()
         self._closed = False
 
     def put(self, frame: Captured) -> None:

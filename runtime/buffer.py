@@ -1,16 +1,15 @@
 """The frames worth learning from, on disk: bounded, novel, balanced, durable.
 
 One `.npz` an entry, named SEQUENCE-HASH: the frame as PNG, its class shares, its embedding.
-A file exists whole or not at all; one that is corrupt is removed and counted.
+A file exists whole or not at all; one that is corrupt is removed and counted. With a key each is
+encrypted (`acclimate.runtime.vault`); one that is too old goes (`acclimate.runtime.retention`).
 """
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import io
 import time
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -21,13 +20,15 @@ from numpy.typing import NDArray
 
 from acclimate.configs.schema import BufferConfig
 from acclimate.errors import SourceError
-from acclimate.runtime.durable import write_atomic
+from acclimate.runtime.durable import make_folder, write_atomic
+from acclimate.runtime.entry import ROT, sequence_of, share_of, signals, stored_in
+from acclimate.runtime.keys import replace_secret
+from acclimate.runtime.pixels import check_encoded
+from acclimate.runtime.retention import expire, frames
+from acclimate.runtime.vault import PLAIN, SEALED, Vault
 
 RECENT = 64
-_ROT = (
-    ValueError, LookupError, TypeError, AttributeError, EOFError, RuntimeError,
-    zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
+LOOK_EVERY = 60.0  # seconds between two looks for what is too old
 
 
 @dataclass(frozen=True)
@@ -50,15 +51,29 @@ class FrameBuffer:
         the system does not let us read now is left for the next time.
 
         A `reader` looks at a buffer that another process writes: it removes nothing, and what it
-        lists may be gone when it is loaded.
+        lists may be gone when it is loaded. `locked` says why frames can neither be read nor
+        written, if so (a wrong key): then none is removed either, but for its age.
         """
         self.folder, self.config, self._reader = folder, config, reader
-        self.offered = self.admitted = self.removed = 0
-        folder.mkdir(parents=True, exist_ok=True)
+        self.offered = self.admitted = self.removed = self.expired = 0
+        self.entries: list[Entry] = []
+        self._vault, self._looked = Vault(config.key_file), 0.0
+        with contextlib.suppress(OSError):  # `offer` says so: serving needs no buffer
+            make_folder(folder)
         for torn in () if reader else folder.glob("*.tmp"):
-            torn.unlink()
-        found = (self._read(path) for path in sorted(folder.glob("*.npz")))
+            _remove(torn)
+        self.locked = self._vault.locked_out(folder)
+        if not reader:
+            self.forget_old()
+        if not reader and self.locked is None:
+            with contextlib.suppress(OSError):  # a full disk: they stay plain until the next start
+                self._vault.seal_all(folder)
+        paths = [] if self.locked else [*folder.glob(f"*{PLAIN}"), *folder.glob(f"*{SEALED}")]
+        found = (self._read(path) for path in sorted(paths))
         self.entries = [entry for entry in found if entry is not None]
+        if not reader:
+            with contextlib.suppress(OSError):
+                self._evict()
         self._next = 1 + max((entry.sequence for entry in self.entries), default=0)
 
     @property
@@ -70,17 +85,23 @@ class FrameBuffer:
         self, frame: NDArray[np.uint8], histogram: NDArray[np.float32],
         embedding: NDArray[np.float32],
     ) -> bool:  # fmt: skip
-        """Keep the frame if it is new enough; raises OSError when the disk refuses."""
+        """Keep the frame if it is new enough; raises OSError when the disk refuses, SourceError
+        while the buffer is locked."""
         self.offered += 1
+        self.forget_old()
+        if self.locked is not None:
+            raise SourceError(self.locked)
         self._forget_others(embedding)
         if self._distance(embedding) < self.config.novelty:
             return False
-        digest = hashlib.sha256(frame.tobytes()).hexdigest()
-        path = self.folder / f"{self._next:010d}-{digest[:16]}.npz"
-        write_atomic(path, _encode(frame, histogram, embedding))
-        size = path.stat().st_size
+        self._evict()  # what could not be removed before is no reason to grow
+        make_folder(self.folder)
+        digest = self._vault.digest(frame.tobytes())
+        path = self.folder / f"{self._next:010d}-{digest[:16]}{self._vault.suffix}"
+        content = self._vault.close(path.name, _encode(frame, histogram, embedding))
+        write_atomic(path, content)
         heldout = self._is_heldout(path)
-        self.entries.append(Entry(path, self._next, heldout, histogram, embedding, size))
+        self.entries.append(Entry(path, self._next, heldout, histogram, embedding, len(content)))
         self._next += 1
         self.admitted += 1
         self._evict()
@@ -97,13 +118,40 @@ class FrameBuffer:
     def load(self, entry: Entry) -> NDArray[np.uint8]:
         """The frame (H,W,3) RGB; raises SourceError if the file went bad."""
         try:
-            with entry.path.open("rb") as file, np.load(file) as stored:
-                frame = cv2.imdecode(stored["png"], cv2.IMREAD_COLOR)
-        except (OSError, *_ROT, cv2.error) as error:
+            content = self._vault.open(entry.path.name, entry.path.read_bytes())
+            with stored_in(content) as stored:
+                png = stored["png"]
+            check_encoded(f"buffered frame {entry.path}", png.tobytes())
+            frame = cv2.imdecode(png, cv2.IMREAD_COLOR)
+        except (OSError, *ROT, cv2.error) as error:
             raise SourceError(f"buffered frame {entry.path} is unreadable: {error}") from error
         if frame is None:
             raise SourceError(f"buffered frame {entry.path} holds no image")
         return cast("NDArray[np.uint8]", cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+
+    def forget_old(self) -> None:
+        """Remove what is too old, at most once a minute; a disk that refuses is asked again."""
+        if not (hours := self.config.max_age_hours):
+            return
+        if self._looked and time.monotonic() - self._looked < LOOK_EVERY:
+            return
+        self._looked = time.monotonic()
+        with contextlib.suppress(OSError):
+            self.expired += self.purge(hours)
+
+    def purge(self, hours: float) -> int:
+        """Remove frames older than that (0: all) whatever their key; returns how many. Raises
+        OSError."""
+        gone = set(expire(frames(self.folder), hours))
+        self.entries = [entry for entry in self.entries if entry.path not in gone]
+        return len(gone)
+
+    def forget_key(self) -> None:
+        """Another key in the file of this one, which nothing can be read with any more. Raises
+        OSError, and then it is still the old one."""
+        if self.config.key_file is not None:
+            replace_secret(Path(self.config.key_file))
+            self._vault, self.locked = Vault(self.config.key_file), None
 
     def _distance(self, embedding: NDArray[np.float32]) -> float:
         recent = self.entries[-RECENT:]
@@ -115,20 +163,19 @@ class FrameBuffer:
     def _forget_others(self, embedding: NDArray[np.float32]) -> None:
         """Entries of another base have no place beside this one."""
         for entry in [e for e in self.entries if e.embedding.shape != embedding.shape]:
-            self.entries.remove(entry)
             entry.path.unlink(missing_ok=True)
+            self.entries.remove(entry)
             self.removed += 1
 
     def _is_heldout(self, path: Path) -> bool:
-        share = int(path.stem.split("-")[1][:8], 16) / 0xFFFFFFFF
-        return share < self.config.heldout_share
+        return share_of(path) < self.config.heldout_share
 
     def _evict(self) -> None:
         limit = self.config.max_mb * 2**20
         while len(self.entries) > self.config.max_entries or self.bytes > limit:
             victim = self._most_redundant()
-            self.entries.remove(victim)
             victim.path.unlink(missing_ok=True)
+            self.entries.remove(victim)
 
     def _most_redundant(self) -> Entry:
         """Among the older half, the frame whose classes the buffer has most of; before it, the
@@ -148,21 +195,22 @@ class FrameBuffer:
         except OSError:  # too many open files, a failing disk: nothing that the entry did
             return None
         try:
-            sequence, heldout = int(path.stem.split("-")[0]), self._is_heldout(path)
-            histogram, embedding = _signals(content)
-        except _ROT:
+            sequence, heldout = sequence_of(path), self._is_heldout(path)
+            histogram, embedding = signals(self._vault.open(path.name, content))
+        except SourceError:  # another key: nothing that the entry did either
+            return None
+        except ROT:
             if not self._reader:
-                path.unlink(missing_ok=True)
+                _remove(path)
             self.removed += 1
             return None
         return Entry(path, sequence, heldout, histogram, embedding, len(content))
 
 
-def _signals(content: bytes) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Class shares and embedding of an entry, after a look at all of its checksums."""
-    with np.load(io.BytesIO(content)) as stored:
-        stored["png"]
-        return stored["histogram"], stored["embedding"]
+def _remove(path: Path) -> None:
+    """Unless the disk is read-only: nothing that should keep a daemon from starting."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _encode(

@@ -3,8 +3,10 @@
 inputs.safetensors   every engine input except `frame`
 probe.safetensors    frames (N,H,W,3) and the labels (N,H,W) the maker saw on them
 adapter/             the LoRA in PEFT's own format; absent for the base
-memory.safetensors   frames it was judged on and what was to be said of them, for later gates
+memory.safetensors   frames it was judged on and what was to be said of them, for later gates;
+                     frames of the road, so that they may be taken away later
 manifest.json        who, from whom, gate report, condition, sha256 of every file; written last
+manifest.json.sig    who vouches for it, see acclimate.runtime.trust; only where a key is configured
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from acclimate.errors import CorruptBundle, IncompatibleBundle
+from acclimate.runtime import trust
 from acclimate.runtime.durable import commit_folder, fresh_folder, sha256
 from acclimate.runtime.engine import EngineInfo
 
@@ -51,10 +54,13 @@ class Bundle:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a bundle folder; raises CorruptBundle."""
+    """The manifest of a bundle folder; raises CorruptBundle, or UntrustedBundle where signatures
+    are required."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-    except (OSError, ValueError) as error:
+        content = (folder / MANIFEST).read_bytes()
+        trust.verify(folder / MANIFEST, content)
+        manifest = json.loads(content)
+    except (OSError, ValueError, RecursionError) as error:
         raise CorruptBundle(f"{folder} has no readable manifest: {error}") from error
     if not isinstance(manifest, dict) or not {"id", "files", "base_digest"} <= manifest.keys():
         raise CorruptBundle(f"{folder / MANIFEST} lacks id, files or base_digest")
@@ -63,19 +69,32 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def load_bundle(folder: Path, engine: EngineInfo, vocabulary: str | None = None) -> Bundle:
-    """Read and verify a bundle for `engine`, and for the vocabulary of this digest if given.
-
-    Raises CorruptBundle (missing, altered, torn or non-finite content) or IncompatibleBundle
-    (another base or vocabulary, other shapes); both name the file.
-    """
+def verify(folder: Path) -> dict[str, Any]:
+    """The manifest of a bundle whose files are all there and what they were; raises CorruptBundle
+    naming the one that is not, or UntrustedBundle."""
     manifest = read_manifest(folder)
     for name, digest in manifest["files"].items():
         path = folder / name
         if "\0" in name or not path.resolve().is_relative_to(folder.resolve()):
             raise CorruptBundle(f"{folder / MANIFEST} lists {name!r}, a file outside the bundle")
+        if name == MEMORY and not path.exists():
+            continue  # purged
         if not path.is_file() or sha256(path) != digest:
             raise CorruptBundle(f"{path} is missing or was altered; quarantine this adapter")
+    for path in [folder / MEMORY, *(folder / ADAPTER).rglob("*")]:
+        if path.is_file() and str(path.relative_to(folder)) not in manifest["files"]:
+            raise CorruptBundle(f"{path} is not in the manifest; remove it, nobody vouches for it")
+    return manifest
+
+
+def load_bundle(folder: Path, engine: EngineInfo, vocabulary: str | None = None) -> Bundle:
+    """Read and verify a bundle for `engine`, and for the vocabulary of this digest if given.
+
+    Raises CorruptBundle (missing, altered, torn or non-finite content), IncompatibleBundle
+    (another base or vocabulary, other shapes) or UntrustedBundle (see `acclimate.runtime.trust`);
+    each names the file.
+    """
+    manifest = verify(folder)
     if missing := {INPUTS, PROBE} - manifest["files"].keys():
         raise CorruptBundle(f"{folder / MANIFEST} does not list {sorted(missing)}")
     if manifest["base_digest"] != engine.base_digest:
@@ -93,7 +112,7 @@ def write_bundle(
     folder: Path, manifest: dict[str, Any], inputs: Arrays, probe_frames: NDArray[np.uint8],
     probe_labels: NDArray[np.uint8], adapter: Path | None = None, memory: Arrays | None = None,
 ) -> None:  # fmt: skip
-    """Write a bundle so that it exists whole or not at all."""
+    """Write a bundle so that it exists whole, and signed if there is a key, or not at all."""
     temporary = fresh_folder(folder.with_name(folder.name + ".tmp"))
     arrays = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
     save_file(arrays, temporary / INPUTS)
@@ -107,6 +126,7 @@ def write_bundle(
     files = {str(p.relative_to(temporary)): sha256(p) for p in paths}
     text = json.dumps({**manifest, "files": files}, indent=1)
     (temporary / MANIFEST).write_text(text + "\n")
+    trust.sign(temporary / MANIFEST)
     commit_folder(temporary, folder)
 
 

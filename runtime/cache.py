@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from acclimate import __version__
-from acclimate.errors import EngineLoadError
+from acclimate.errors import EngineLoadError, UntrustedBundle
+from acclimate.runtime import trust
 from acclimate.runtime.durable import commit_folder, fresh_folder, sha256, write_atomic
 
 ONNX, PLAN, RECORD = "model.onnx", "engine.plan", "engine.json"
@@ -108,13 +109,17 @@ def folders(graph_folder: Path) -> list[Path]:
 def read(folder: Path) -> Entry:
     """An entry, its files not looked at; raises EngineLoadError."""
     try:
-        raw = json.loads((folder / RECORD).read_text())
+        content = (folder / RECORD).read_bytes()
+        trust.verify(folder / RECORD, content)
+        raw = json.loads(content)
         key, files, parity = Key.read(raw["key"]), dict(raw["files"]), raw["parity"]
         if key.digest != folder.name.removesuffix(".tmp"):
             raise ValueError("its key is of another folder")
         if not {ONNX, PLAN} & files.keys() or any(Path(name).name != name for name in files):
             raise ValueError("its list of files is not of an engine")
         return Entry(folder, key, files, None if parity is None else dict(parity), raw)
+    except UntrustedBundle as error:
+        raise EngineLoadError(f"{error}; `acclimate engines prune --all` removes it") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise EngineLoadError(
             f"{folder / RECORD} is unreadable ({error!r}); `acclimate engines prune` removes it"
@@ -191,6 +196,7 @@ def set_parity(folder: Path, parity: dict[str, float] | None) -> None:
     """Write down what was measured on the device; None: it must not serve."""
     record = {**read(folder).record, "parity": parity}
     write_atomic(folder / RECORD, _json(record))
+    trust.sign(folder / RECORD)
 
 
 def prune(graph_folder: Path, keep: Collection[str]) -> list[Path]:
@@ -213,6 +219,7 @@ def _commit(folder: Path, key: Key, record: dict[str, Any]) -> None:
     files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
     known = {"key": asdict(key), "files": files, "acclimate": __version__, "created": time.time()}
     (folder / RECORD).write_bytes(_json({**known, **record}))
+    trust.sign(folder / RECORD)
 
 
 def _json(record: dict[str, Any]) -> bytes:

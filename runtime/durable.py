@@ -33,6 +33,14 @@ def write_atomic(path: Path, content: bytes) -> None:
         raise
 
 
+def replace_file(path: Path, content: bytes) -> None:
+    """Replace `path` by `content` for who reads it now, without waiting for the disk: a power cut
+    may cost it."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
 def commit_folder(temporary: Path, final: Path) -> None:
     """fsync everything in `temporary`, then rename it to `final` (which must not exist)."""
     for path in [*temporary.rglob("*"), temporary]:
@@ -42,10 +50,30 @@ def commit_folder(temporary: Path, final: Path) -> None:
 
 
 def fresh_folder(path: Path) -> Path:
-    """An empty folder; what a torn earlier attempt left there is removed."""
+    """An empty folder; what a torn earlier attempt left there is removed. Folders above it are
+    there for good."""
     shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(parents=True)
+    make_folder(path.parent)
+    path.mkdir()
     return path
+
+
+def make_folder(path: Path) -> None:
+    """Make `path` and what is missing above it, each fsynced in the folder that it lies in."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        sync(path.parent)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder: what a crash leaves of it has another name (`<name>.tmp`)."""
+    doomed = path.with_name(path.name + ".tmp")
+    if doomed.exists():
+        shutil.rmtree(doomed)
+    path.rename(doomed)
+    sync(path.parent)  # else a power cut may undo the new name and not what is removed under it
+    shutil.rmtree(doomed)
 
 
 def sync(path: Path) -> None:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from acclimate.errors import EngineError, EngineLoadError
+from acclimate.errors import EngineError, EngineLoadError, UntrustedBundle
+from acclimate.runtime import trust
 
 if TYPE_CHECKING:
     from acclimate.runtime.bundle import Arrays, Bundle
@@ -46,7 +47,9 @@ class EngineInfo:
     def load(cls, folder: Path) -> EngineInfo:
         """Read engine.json; raises EngineLoadError."""
         try:
-            raw = json.loads((folder / "engine.json").read_text())
+            content = (folder / "engine.json").read_bytes()
+            trust.verify(folder / "engine.json", content)
+            raw = json.loads(content)
             if raw["graph"] != GRAPH:
                 raise ValueError(f"graph {raw['graph']!r}, not {GRAPH}")
             inputs = {k: (tuple(shape), str(kind)) for k, (shape, kind) in raw["inputs"].items()}
@@ -55,6 +58,8 @@ class EngineInfo:
                 raw["base_digest"], (height, width), int(raw["batch"]), bool(raw["sliding"]),
                 (least, most), inputs, raw["onnx_sha256"], raw["parity"],
             )  # fmt: skip
+        except UntrustedBundle as error:
+            raise EngineLoadError(f"{error}; export the engine again") from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise EngineLoadError(
                 f"{folder} has no readable engine.json ({error!r}); export the engine again"

@@ -15,6 +15,7 @@ from acclimate.runtime.bundle import Bundle
 from acclimate.runtime.datasets import find_pairs
 from acclimate.runtime.engine import Engine
 from acclimate.runtime.fit import How, cut, fit, nearest
+from acclimate.runtime.pixels import check_pixels
 
 Indices = NDArray[np.uint8] | NDArray[np.uint16]
 Pairs = Iterable[tuple[NDArray[np.uint8], Indices]]
@@ -88,15 +89,16 @@ def read_labels(path: Path) -> Indices:
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """RGB (H,W,3); raises SourceError for anything that is no image."""
+    """RGB (H,W,3); raises SourceError for anything that is no PNG or JPEG, or far too large."""
     image = _imread(path, cv2.IMREAD_COLOR)
     return cast("NDArray[np.uint8]", cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
 
 
 def _imread(path: Path, how: int) -> cv2.typing.MatLike:
     try:
+        check_pixels(path)
         image = cv2.imread(str(path), how)
-    except cv2.error as error:
+    except (OSError, cv2.error) as error:
         raise SourceError(f"{path} is not a readable image: {error}") from error
     if image is None:
         raise SourceError(f"{path} is not a readable image")

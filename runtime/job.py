@@ -18,6 +18,7 @@ from acclimate.configs.vocabulary import (
     parse_classes,
     without_concepts,
 )
+from acclimate.runtime.trust import distrust
 
 WITH, WITHOUT = "with concepts", "without concepts"
 
@@ -80,7 +81,8 @@ class Place:
 def place_of(state: Path, adapter: str, words: Vocabulary) -> Place:
     """The adapter itself if these are its words, else its copy with these words.
 
-    `ready` is False where that copy is missing or was made from something else.
+    `ready` is False where that copy is missing, or was made from something else or by nobody whose
+    signature counts.
     """
     return place_for(state, adapter, words.digest)
 
@@ -95,6 +97,7 @@ def place_for(state: Path, adapter: str, digest: str | None) -> Place:
     wanted = {"made_from": origin(own), "vocabulary_digest": digest}
     engine = folder / "engine" if (folder / "engine").is_dir() else state / "engine"
     ready = all(copy.get(key) == value for key, value in wanted.items())
+    ready = ready and distrust(folder / adapter / "manifest.json") is None
     return Place(engine, folder / adapter, ready)
 
 

@@ -2,10 +2,11 @@
 
     python -m acclimate.runtime.main --config resolved.json --state DIR [--out DIR]
 
-camera thread -> box -> engine(frame, bundle) -> sinks -> tap; a new bundle is taken up between
+camera threads -> boxes -> engine(frame, bundle) -> sinks -> tap; a new bundle is taken up between
 two frames, and with it other words if it brings some. JSON lines in: {"cmd": "swap", "id", "dir",
-"vocabulary"?: file, "shadow"?: true}, {"cmd": "stop"}; the end of stdin stops too. JSON lines out:
-ready, stats, shadow, swapped, refused, error, done.
+"vocabulary"?: file, "shadow"?: true}, {"cmd": "configure", "config"} (its drift and shadow count
+from then on), {"cmd": "purge", "hours"}, {"cmd": "stop"}; the end of stdin stops too. JSON lines
+out: ready, stats, shadow, swapped, refused, purged, error, done.
 """
 
 from __future__ import annotations
@@ -19,26 +20,32 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from acclimate.configs.schema import Config, parse_config
 from acclimate.configs.vocabulary import load_served
-from acclimate.errors import AcclimateError, BundleError, InferenceError
-from acclimate.runtime.box import FrameBox
+from acclimate.errors import (
+    AcclimateError,
+    BundleError,
+    ConfigError,
+    CorruptBundle,
+    InferenceError,
+)
 from acclimate.runtime.buffer import FrameBuffer
 from acclimate.runtime.bundle import load_bundle
+from acclimate.runtime.cameras import Camera, Cameras
 from acclimate.runtime.engine import Engine
 from acclimate.runtime.engines import open_engine
 from acclimate.runtime.fit import cut, fit, is_picture
 from acclimate.runtime.job import place_of
-from acclimate.runtime.ledger import Ledger
+from acclimate.runtime.outputs import Outputs
 from acclimate.runtime.shadow import Report, Shadow
 from acclimate.runtime.sinks import Sinks
-from acclimate.runtime.source import Captured, Source, open_source
+from acclimate.runtime.source import Captured
 from acclimate.runtime.stats import Stats
 from acclimate.runtime.swap import Ready, Refused, Swapper
 from acclimate.runtime.tap import Tap
@@ -48,7 +55,7 @@ Say = Callable[[dict[str, Any]], None]
 
 
 class Runtime:
-    """One camera, one engine, one bundle at a time."""
+    """Some cameras, one engine, one bundle at a time."""
 
     def __init__(
         self, config: Config, state: Path, out: Path | None, bundle: str, say: Say,
@@ -63,6 +70,8 @@ class Runtime:
 
         def first_frame(engine: Engine) -> None:
             self.bundle = load_bundle(folder, engine.info, words.digest)
+            if self.bundle.id != bundle:  # or its signature would be of another one
+                raise CorruptBundle(f"{folder} holds the bundle {self.bundle.id}, not {bundle}")
             engine.warm_up(self.bundle)
 
         self.engine = open_engine(
@@ -71,13 +80,13 @@ class Runtime:
         )  # fmt: skip
         self.swapper, self.names = Swapper(self.engine, words.digest), words.names
         self.shadow = config.shadow
-        self.source: Source = open_source(config.source, serving.size)
-        self.ledger = Ledger()
-        policy = config.source.policy
-        newest = self.source.live if policy == "auto" else policy == "newest"
-        self.box = FrameBox(self.ledger, newest)
+        self.cameras = Cameras(config.sources, serving.size)
         self.fit = serving.fit
-        self.sinks = Sinks(serving, words, state, out, self.source.fps)
+        self.sinks = {
+            name: Sinks(serving, words, state, out, one.source.fps, name if config.cameras else "")
+            for name, one in self.cameras.each.items()
+        }
+        self.outputs = Outputs(config.outputs, words)
         self.tap = Tap(FrameBuffer(state / "buffer", config.buffer))
         self.stats = Stats(config.drift)
         self._infer_ms: deque[float] = deque(maxlen=50)
@@ -87,44 +96,35 @@ class Runtime:
 
     def run(self, deadline: float) -> None:
         """Serve until the source ends, someone stops it or the clock passes `deadline`."""
-        camera = threading.Thread(target=self._capture, name="camera", daemon=True)
-        camera.start()
+        self.cameras.start(self.stop, self._complain)
         self.say({
             "event": "ready", "active": self.bundle.id, "engine": self.engine.name,
             "precision": self.engine.precision, "reason": self.engine.reason,
-            "live": self.source.live,
+            "live": self.cameras.live,
         })  # fmt: skip
-        while not (self.stop.is_set() or self.box.done or time.monotonic() > deadline):
+        while not (self.stop.is_set() or self.cameras.done or time.monotonic() > deadline):
             self._obey()
             self._swap_if_ready()
-            frame = self.box.get(timeout=0.05)
-            if frame is not None:
-                self._serve(frame)
+            if (turn := self.cameras.get(timeout=0.05)) is not None:
+                self._serve(*turn)
             if self.stats.due:
                 self._report()
-        self._finish(camera)
+        self._finish()
 
-    def _capture(self) -> None:
-        try:
-            for frame in self.source.frames(self.ledger, self.stop):
-                self.box.put(frame)
-        except (AcclimateError, OSError, cv2.error) as error:
-            self.source.state = "failed"
-            self.commands.put({"cmd": "complain", "message": f"the source failed: {error}"})
-        finally:
-            self.box.end()
+    def _complain(self, message: str) -> None:
+        self.commands.put({"cmd": "complain", "message": message})
 
-    def _serve(self, frame: Captured) -> None:
+    def _serve(self, camera: Camera, frame: Captured) -> None:
         """One frame. Whatever goes wrong costs this frame only."""
         if not is_picture(frame.image):
-            self._refuse_frame(frame)
+            self._refuse_frame(camera, frame)
             return
         image = fit(frame.image, self.engine.info.size, self.fit)  # the tap owns it afterwards
         started = time.monotonic()
         try:
             result = self.engine.infer(image, self.bundle)
         except Exception as error:  # the one place where a frame may fail for any reason
-            self.ledger.drop("inference_error")
+            camera.ledger.drop("inference_error")
             self._failures += 1
             trouble = InferenceError(frame.frame_id, str(error))
             if self._failures >= FAILURES_IN_A_ROW:
@@ -133,18 +133,20 @@ class Runtime:
             return
         now = time.monotonic()
         self._failures = 0
-        self.ledger.serve()
+        camera.ledger.serve()
         self._after_swap(1000 * (now - started))
-        self.stats.add(image, result, 1000 * (now - frame.captured_at), frame.time)
+        latency_ms = 1000 * (now - frame.captured_at)
+        self.stats.add(image, result, latency_ms, frame.time, camera.name)
         labels = cut(result.labels, frame.image.shape[:2], self.fit)
-        self.sinks.write(frame, labels, self.bundle.id)
-        if not self.stats.blind:
+        self.sinks[camera.name].write(frame, labels, self.bundle.id)
+        self.outputs.offer(camera.name, frame, labels, self.bundle.id)
+        if self.stats.sees(camera.name):
             self.tap.offer(image, result)
             self.swapper.offer(image, result.labels)
 
-    def _refuse_frame(self, frame: Captured) -> None:
+    def _refuse_frame(self, camera: Camera, frame: Captured) -> None:
         """Counted, and told once of each kind."""
-        self.ledger.drop("no_picture")
+        camera.ledger.drop("no_picture")
         kind = f"{frame.image.dtype}{frame.image.shape}"
         if kind not in self._odd:
             self._odd.add(kind)
@@ -157,6 +159,12 @@ class Runtime:
                 self.stop.set()
             elif command["cmd"] == "complain":
                 self.say({"event": "error", "message": command["message"]})
+            elif command["cmd"] == "tell":
+                self.say(command["message"])
+            elif command["cmd"] == "purge":
+                self.tap.purge(float(command["hours"]), partial(self._purged, command))
+            elif command["cmd"] == "configure":
+                self._reconfigure(command.get("config"))
             elif command["cmd"] == "swap":
                 name, folder = str(command.get("id")), Path(str(command.get("dir")))
                 beside = (
@@ -165,6 +173,15 @@ class Runtime:
                 refused = self.swapper.request(name, folder, command.get("vocabulary"), beside)
                 if refused:
                     self._refuse(refused)
+
+    def _reconfigure(self, raw: object) -> None:
+        try:
+            config = parse_config(raw)
+        except ConfigError as error:
+            self.say({"event": "error", "message": f"not a configuration: {error}"})
+            return
+        self.shadow = config.shadow
+        self.stats.reconfigure(config.drift)
 
     def _swap_if_ready(self) -> None:
         """The swap itself: one reference changes between two frames, and the colours with it."""
@@ -181,11 +198,13 @@ class Runtime:
             if outcome.words is not None:
                 self.vocabulary = outcome.vocabulary or self.vocabulary
                 self.names = outcome.words.names
-                self.sinks.repaint(outcome.words)
+                self.outputs.words = outcome.words
+                for sinks in self.sinks.values():
+                    sinks.repaint(outcome.words)
             self._swap = {
                 "event": "swapped", "id": self.bundle.id, "from": before,
                 "vocabulary": self.vocabulary,
-                "frame": self.ledger.served, "load_ms": outcome.load_ms,
+                "frame": self.cameras.totals()["served"], "load_ms": outcome.load_ms,
                 "gap_ms": 1000 * (time.monotonic() - started),
             }  # fmt: skip
 
@@ -204,23 +223,31 @@ class Runtime:
     def _refuse(self, refused: Refused) -> None:
         self.say({"event": "refused", "id": refused.id, "reason": refused.reason})
 
+    def _purged(self, command: dict[str, Any], told: dict[str, Any]) -> None:
+        """From another thread, so that only the serving one speaks."""
+        message = {**command, **told, "event": "purged"}
+        self.commands.put({"cmd": "tell", "message": message})
+
     def _report(self) -> None:
         self.say({
-            "event": "stats", **self.ledger.totals(), **self.stats.take(), "active": self.bundle.id,
-            "source": self.source.state, "buffer": self.tap.counts(), "trouble": self.tap.trouble,
+            "event": "stats", **self.cameras.totals(), **self.stats.take(),
+            "active": self.bundle.id, "source": self.cameras.state, "cameras": self.cameras.story(),
+            "buffer": self.tap.counts(), "outputs": self.outputs.counts(),
+            "trouble": self.tap.trouble or self.outputs.trouble,
         })  # fmt: skip
 
-    def _finish(self, camera: threading.Thread) -> None:
-        ended = self.box.done and not self.stop.is_set()
-        reason = self.source.state if ended else "stopped"
+    def _finish(self) -> None:
+        ended = self.cameras.done and not self.stop.is_set()
+        reason = self.cameras.state if ended else "stopped"
         self.stop.set()
-        self.box.close()
-        camera.join(timeout=3.0)
+        self.cameras.close(timeout=3.0)
         self.swapper.close()
         self.tap.close()
-        self.sinks.close()
+        self.outputs.close()
+        for sinks in self.sinks.values():
+            sinks.close()
         self._report()
-        self.say({"event": "done", "ledger": self.ledger.totals(), "reason": reason})
+        self.say({"event": "done", "ledger": self.cameras.totals(), "reason": reason})
 
 
 def listen(runtime: Runtime) -> None:

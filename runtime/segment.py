@@ -22,17 +22,18 @@ from acclimate.runtime.picture import legend, save
 from acclimate.runtime.predict import Predict, Seen
 from acclimate.runtime.progress import Progress
 from acclimate.runtime.sinks import LabelFolder, OverlayFilm, OverlayFolder
-from acclimate.runtime.source import Captured, FilmSource, FolderSource, open_source
+from acclimate.runtime.source import Captured, open_source
+from acclimate.runtime.sources.folder import FolderSource
 
 
 def segment(job: Job, words: Vocabulary, predict: Predict) -> None:
     """Overlays, label PNGs and areas.json of an image, a folder or a film."""
     out, ledger = Path(job.out), Ledger()
     source = open_source(SourceConfig(url=job.source), (1, 1))
-    if not isinstance(source, FolderSource | FilmSource):
+    if source.live:
         raise SourceError(f"{job.source} does not end; segment takes an image, a folder or a film")
     out.mkdir(parents=True, exist_ok=True)
-    writer = _Writer(job, words, out, isinstance(source, FilmSource), source.fps)
+    writer = _Writer(job, words, out, not isinstance(source, FolderSource), source.fps)
     seen_areas, progress = Areas(words.names), Progress("frames")
     try:
         for frame in source.frames(ledger, threading.Event()):

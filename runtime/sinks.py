@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from acclimate.configs.schema import ServingConfig
 from acclimate.configs.vocabulary import Vocabulary
 from acclimate.errors import SourceError
-from acclimate.runtime.durable import write_atomic
+from acclimate.runtime.durable import replace_file
 from acclimate.runtime.fit import fit
 from acclimate.runtime.source import Captured
 
@@ -100,35 +100,41 @@ class OverlayFolder:
 
 
 class Latest:
-    """latest.jpg: the newest overlay, replaced at most `hz` times a second."""
+    """latest.jpg, the newest overlay, and latest.png, its label map of class indices: replaced at
+    most `hz` times a second."""
 
     def __init__(self, path: Path, palette: Image, hz: float) -> None:
         self._path, self.palette, self._pause = path, palette, 1 / hz
         self._due = 0.0
 
     def __call__(self, frame: Captured, labels: Image, adapter: str) -> None:
-        """Replace the picture if it is due."""
+        """Replace the pictures if they are due."""
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + self._pause
         picture = overlay(frame.image, labels, self.palette)
         _, jpg = cv2.imencode(".jpg", picture[:, :, ::-1])
-        write_atomic(self._path, jpg.tobytes())
+        _, png = cv2.imencode(".png", labels)
+        replace_file(self._path, jpg.tobytes())  # in the frame loop: no fsync
+        replace_file(self._path.with_suffix(".png"), png.tobytes())
 
 
 class Sinks:
-    """All sinks of a run. One that fails is reported once and switched off; serving goes on."""
+    """All sinks of a camera. One that fails is reported once and switched off; serving goes on."""
 
     def __init__(
         self, config: ServingConfig, vocabulary: Vocabulary, state: Path, out: Path | None,
-        fps: float,
+        fps: float, camera: str = "",
     ) -> None:  # fmt: skip
+        """`camera` where there are several: latest-CAMERA.jpg, and a folder of its own in `out`."""
         palette = vocabulary.palette
         self._sinks: list[Sink] = []
         self._film: OverlayFilm | None = None
         if config.latest_hz:
-            self._sinks.append(Latest(state / "latest.jpg", palette, config.latest_hz))
+            latest = state / f"latest{'-' * bool(camera)}{camera}.jpg"
+            self._sinks.append(Latest(latest, palette, config.latest_hz))
         if out is not None:
+            out = out / camera
             out.mkdir(parents=True, exist_ok=True)
         if out is not None and config.overlay_video:
             self._film = OverlayFilm(out / "overlay.mp4", palette, fps)

@@ -2,13 +2,14 @@
 
 AcclimateError
 ├─ ConfigError(problems)                       all problems at once; exit 78, no restart
-├─ SourceError                                 a camera, film or folder that cannot be read
+├─ SourceError ── RefusedError                 a camera, film or folder that cannot be read
 ├─ CheckpointError                             weights that do not fit the network
 ├─ DownloadError                               published weights that did not come
-├─ BundleError ── IncompatibleBundle, CorruptBundle
+├─ BundleError ── IncompatibleBundle, CorruptBundle, UntrustedBundle
 ├─ EngineError ── EngineLoadError, InferenceError(frame_id)
 ├─ AdaptError  ── NotEnoughData, OutOfMemory, Diverged
 ├─ ExportError ── ParityError(max_abs, tolerance)
+├─ Stopped                                     told to stop before anything was served
 └─ SwapRefused(reason)
 """
 
@@ -33,6 +34,10 @@ class SourceError(AcclimateError):
     """A frame source cannot be opened or read."""
 
 
+class RefusedError(SourceError):
+    """A camera answered, and it said no: asking again soon may lock the account."""
+
+
 class CheckpointError(AcclimateError):
     """A weights file is unreadable or does not fit the network."""
 
@@ -51,6 +56,10 @@ class IncompatibleBundle(BundleError):
 
 class CorruptBundle(BundleError):
     """A bundle with missing, altered or non-finite content."""
+
+
+class UntrustedBundle(BundleError):
+    """A bundle, or an engine's record, without a signature that counts here."""
 
 
 class EngineError(AcclimateError):
@@ -97,6 +106,10 @@ class ParityError(ExportError):
     ) -> None:
         self.max_abs, self.tolerance = max_abs, tolerance
         super().__init__(f"{what} differs by {max_abs:.3g}, allowed {tolerance:.3g}")
+
+
+class Stopped(AcclimateError):
+    """Somebody asked the daemon to end while it was still preparing; no failure."""
 
 
 class SwapRefused(AcclimateError):

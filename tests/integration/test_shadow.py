@@ -39,7 +39,7 @@ CONFIG = parse_config({
 def _prepared(monkeypatch: pytest.MonkeyPatch) -> None:
     """The state folders of these tests need nothing but the configuration."""
 
-    def prepare(config: Config, state: Path) -> Path:
+    def prepare(config: Config, state: Path, *_: object) -> Path:
         (state / "config.json").write_text(json.dumps(to_dict(config)))
         return state / "config.json"
 

@@ -20,7 +20,7 @@ from acclimate.runtime.engines import open_engine
 from acclimate.world import Drive
 from tests.conftest import wait_until
 
-COPIES = 150
+COPIES = 400
 
 
 class Runtime:

@@ -117,7 +117,7 @@ def test_a_size_is_two_whole_numbers(size: object) -> None:
 
 def test_unknown_keys_are_answered_with_the_known() -> None:
     (said,) = problems({"daemon": {"port": 1}})
-    assert said.startswith("daemon.port: unknown key; known: http_host, http_port")
+    assert said.startswith("daemon.port: unknown key; known: hang_timeout_s, http_host,")
     assert problems({7: {}, "adapt": {True: 1}})
 
 
@@ -183,3 +183,32 @@ def test_a_number_beyond_the_floats_is_told() -> None:
 )
 def test_ranges_that_the_docs_promise(part: str, name: str, value: object) -> None:
     assert problems({part: {name: value}})[0].startswith(f"{part}.{name}")
+
+
+def test_several_cameras_have_names_and_sources_of_their_own() -> None:
+    hood = [[[0, 1], [0.5, 0.8], [1, 1]]]
+    config = parse_config({
+        "cameras": {"front": {"url": "0", "hood": hood}, "rear": {"policy": "every"}},
+        "adapt": {"hood": [[[0, 0], [1, 0], [1, 0.1]]]},
+    })  # fmt: skip
+    assert {n: (one.url, one.policy) for n, one in config.sources.items()} == {
+        "front": ("0", "auto"), "rear": ("world:", "every"),
+    }  # fmt: skip
+    assert [len(polygon) for polygon in config.hoods] == [3, 3]
+    assert config.hoods[0][1] == (1.0, 0.0)
+    assert parse_config(to_dict(config)) == config
+    assert list(parse_config({}).sources) == ["camera"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "word"),
+    [
+        ({"cameras": {"front/..": {}}}, "front/.."), ({"cameras": {1: {}}}, "1 is no name"),
+        ({"cameras": ["0"]}, "mapping"), ({"cameras": {"a": {"urll": "0"}}}, "cameras.a.urll"),
+        ({"cameras": {"a": {"hood": [[[0, 1], [1, 1]]]}}}, "cameras.a.hood[0]"),
+        ({"cameras": {f"c{i}": {} for i in range(9)}}, "9 are given, 8 are the most"),
+        ({"cameras": {"a": {}}, "source": {"url": "0"}}, "give one of them"),
+    ],
+)  # fmt: skip
+def test_cameras_are_checked_one_by_one(raw: dict[str, Any], word: str) -> None:
+    assert any(word in line for line in problems(raw))

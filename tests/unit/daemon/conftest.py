@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from acclimate.configs.schema import Config, parse_config
+from acclimate.configs.schema import Config, DaemonConfig, parse_config
 from acclimate.daemon import registry as registry_module
 from acclimate.daemon import scheduler as scheduler_module
 from acclimate.daemon.events import EventLog
@@ -19,7 +20,7 @@ from acclimate.daemon.lifecycle import Lifecycle
 from acclimate.daemon.metrics import Metrics
 from acclimate.daemon.registry import Registry, State
 from acclimate.daemon.rounds import Outcome
-from acclimate.daemon.status import sentence, snapshot
+from acclimate.daemon.status import LOG_ONLY, dated, sentence, snapshot
 from acclimate.errors import EngineError
 from tests.unit.daemon.test_metrics import values
 from tests.unit.daemon.test_registry import bundle
@@ -37,6 +38,11 @@ class FakeServing:
 
     def __init__(self) -> None:
         self.said: list[dict[str, Any]] = []
+        self.last_words: list[dict[str, Any]] = []
+        self.heard: list[dict[str, Any]] = []
+        self.config = CONFIG.daemon
+        self.retired = self.forgiven = 0
+        self.reason = ""
         self.started: list[str] = []
         self.refuse: set[str] = set()
         self.deaf = self.dead = self.ended = False
@@ -68,7 +74,26 @@ class FakeServing:
     def died(self) -> bool:
         return self.dead
 
+    def stop(self) -> list[dict[str, Any]]:
+        return self.last_words
+
+    def retire(self) -> list[dict[str, Any]]:
+        self.retired += 1
+        return self.last_words
+
+    def forgive(self) -> str:
+        self.forgiven += 1
+        return self.reason
+
+    def reconfigure(self, config: DaemonConfig) -> None:
+        self.config = config
+
     def send(self, message: dict[str, Any]) -> None:
+        if message["cmd"] != "swap":
+            self.heard.append(message)
+            if message["cmd"] == "purge":
+                self.said.append({"event": "purged", "hours": message["hours"], "frames": 0})
+            return
         name, self.wanted = message["id"], message["vocabulary"]
         if name in self.refuse:
             self.said.append({"event": "refused", "id": name, "reason": "probe labels differ"})
@@ -126,7 +151,8 @@ class House:
 
     @property
     def kinds(self) -> list[str]:
-        return [event["event"] for event in self.log.events]
+        """What people are told of."""
+        return [e["event"] for e in self.log.events if e["event"] not in LOG_ONLY]
 
     def last(self, kind: str) -> dict[str, Any]:
         return [event for event in self.log.events if event["event"] == kind][-1]
@@ -157,9 +183,21 @@ class House:
         assert name in self.state.good
         return name
 
-    def command(self, **command: str) -> None:
-        self.life.inbox.put(command)
+    def ask(self, **command: Any) -> Future[str]:
+        """A wish, by `user anna via socket`."""
+        return self.life.inbox.ask(command, "user anna via socket")
+
+    def command(self, **command: Any) -> Future[str]:
+        """The same, and time to heed it."""
+        answer = self.ask(**command)
         self.ticks()
+        return answer
+
+    @property
+    def history(self) -> list[tuple[str, str, str]]:
+        """Who put what in whose place."""
+        rows = [event for event in self.log.events if event["event"] == "served"]
+        return [(row["actor"], row["from"], row["to"]) for row in rows]
 
     def metric(self, name: str, label: str = "") -> float:
         return values(self.life.metrics).get((name, label), 0.0)
@@ -198,7 +236,8 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     monkeypatch.setattr(scheduler_module, "RoundProcess", FakeRound)
     one.open()
     yield one
-    assert all(sentence(event) for event in one.log.events)
+    assert all(sentence(e) for e in one.log.events if e["event"] not in LOG_ONLY)
+    assert all(dated(event) for event in one.log.events)
     json.dumps(snapshot(one.life))
 
 

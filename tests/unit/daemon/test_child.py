@@ -180,3 +180,16 @@ def test_errors_go_to_a_log_that_does_not_grow_for_ever(start: Start) -> None:
 def test_events_are_what_json_says(start: Start) -> None:
     event = {"event": "stats", "x": [0.1, None, True], "words": "grün"}
     assert heard(start(f"print({json.dumps(event)!r})"), 1) == [event]
+
+
+def test_without_a_log_it_speaks_here(
+    start: Start, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A read-only disk must not keep a serving process from being started."""
+    (tmp_path / "logs").write_text("in the way")
+    child = start("import sys; print('{\"event\": \"a\"}'); print('its trouble', file=sys.stderr)")
+    assert heard(child, 1) == [{"event": "a"}]
+    wait_until(lambda: child.exit_code is not None, 20, "its end")
+    said = capfd.readouterr().err
+    assert "child.log" in said
+    assert "its trouble" in said

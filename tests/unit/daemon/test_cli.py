@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,19 +17,22 @@ import pytest
 from acclimate import __version__
 from acclimate.daemon import cli
 from acclimate.daemon.cli import main
-from acclimate.daemon.inbox import Inbox
 from acclimate.daemon.main import only_one
 from acclimate.daemon.registry import Registry
-from acclimate.errors import ConfigError, ExportError
+from acclimate.errors import ConfigError, ExportError, Stopped
 from tests.unit.daemon.test_registry import adopted, bundle
 
 COMMANDS = [
     ["run"], ["status"], ["adapters"], ["adapters", "list"], ["adapters", "show"],
-    ["adapters", "rollback"], ["adapters", "quarantine"], ["segment"], ["evaluate"],
+    ["adapters", "rollback"], ["adapters", "quarantine"], ["adapters", "history"], ["pause"],
+    ["resume"], ["adapt-now"], ["rollback"], ["pin"], ["events"], ["doctor"], ["segment"],
+    ["evaluate"],
     ["vocab"], ["vocab", "set"], ["vocab", "show"], ["check-config"], ["export"],
     ["engines"], ["engines", "list"], ["engines", "verify"], ["engines", "prune"],
     ["weights"], ["weights", "list"], ["weights", "pull"],
-    ["weights", "inspect"], ["weights", "export"],
+    ["weights", "inspect"], ["weights", "export"], ["fsck"],
+    ["adapters", "export"], ["adapters", "import"], ["adapters", "try"], ["purge"],
+    ["keys"], ["keys", "new"], ["keys", "show"],
 ]  # fmt: skip
 Said = pytest.CaptureFixture[str]
 
@@ -42,12 +44,6 @@ def folder(tmp_path: Path) -> Path:
     bundle(state / "adapters", "base", 0)
     adopted(Registry(state), tmp_path, "a1", "a2")
     return state
-
-
-@pytest.fixture
-def call(folder: Path) -> Callable[..., int]:
-    """`acclimate adapters ...` on the folder."""
-    return lambda *words: main(["adapters", *words, "--state", str(folder)])
 
 
 # ---- usage
@@ -85,6 +81,7 @@ def test_the_version(capsys: Said) -> None:
 @pytest.mark.parametrize(
     "words",
     [[], ["fly"], ["adapters"], ["adapters", "show"], ["run", "--duration", "long"], ["segment"],
+     ["pin"], ["pin", "a1", "--off"], ["pause", "--for", "-1"], ["events", "--since", "never"],
      ["evaluate", "--images", "x"], ["status", "--yaml"], ["check-config"]],
     ids=" ".join,
 )  # fmt: skip
@@ -156,16 +153,20 @@ def test_the_packaged_configurations_are_sound() -> None:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., int]]:
     """`acclimate run` with a daemon that ends at once as it is told to."""
-    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(cli.Signals, "listen", lambda _: None)
     calls: list[Any] = []
 
     def run_one(*words: str, ends: Any) -> int:
-        def daemon(config: Any, state: Any, out: Any, duration: Any, tell: Any, stop: Any) -> Any:
+        def daemon(
+            config: Any, state: Any, out: Any, duration: Any, tell: Any, service: Any
+        ) -> Any:
             calls.append((config, state, out, duration))
             tell({"event": "started", "t": 0.0, "http": "http://127.0.0.1:9/"})
             if isinstance(ends, BaseException):
                 raise ends
-            captured, balanced = ends
+            captured, balanced, *asked = ends
+            if asked:
+                service.stop.set()
             return {"frames": {"captured": captured, "balanced": balanced}}
 
         monkeypatch.setattr(cli, "run", daemon)
@@ -194,6 +195,9 @@ def test_run_hands_its_options_on(run: Any, tmp_path: Path, capsys: Said) -> Non
         ((5, True), 0, ""),
         ((5, False), 1, ""),
         ((0, True), 1, "no frame was captured"),
+        ((0, True, "SIGTERM"), 0, ""),
+        ((5, False, "SIGTERM"), 1, ""),
+        (Stopped("stopped before anything was served"), 0, ""),
         (ConfigError(["a: wrong", "b: wrong"]), 78, "error: a: wrong\nerror: b: wrong\n"),
         (ExportError("no engine"), 1, "error: no engine"),
         (OSError(28, "No space left on device"), 1, "No space left on device"),
@@ -212,109 +216,7 @@ def test_a_wrong_configuration_starts_nothing(run: Any, tmp_path: Path) -> None:
     assert run.calls == []
 
 
-# ---- adapters and status
-
-
-def test_the_list_says_who_is_what(call: Callable[..., int], capsys: Said) -> None:
-    assert call("list") == 0
-    head, *lines = capsys.readouterr().out.splitlines()
-    assert head.split() == ["adapter", "state", "parent", "made", "earned"]
-    rows = [line.split()[:2] for line in lines]
-    assert rows == [["base", "good"], ["a1", "previous"], ["a2", "active"]]
-
-
-def test_show(call: Callable[..., int], capsys: Said, folder: Path) -> None:
-    assert call("show", "a1") == 0
-    shown = json.loads(capsys.readouterr().out)
-    assert (shown["state"], shown["sequence"]) == ("previous", 1)
-    assert "condition" not in shown
-    Registry(folder).quarantine("a1", "it went wrong")
-    assert call("show", "a1") == 0
-    assert json.loads(capsys.readouterr().out)["reason"] == "it went wrong"
-
-
-@pytest.mark.parametrize(
-    "words", [("show", "a7"), ("rollback", "--to", "a7"), ("quarantine", "a7")], ids=" ".join
-)
-def test_an_unknown_adapter_names_those_there_are(
-    call: Callable[..., int], capsys: Said, words: tuple[str, ...]
-) -> None:
-    assert call(*words) == 1
-    assert capsys.readouterr().err == "error: there is no adapter a7; there are base, a1, a2\n"
-
-
-def test_rollback_on_disk(call: Callable[..., int], folder: Path, capsys: Said) -> None:
-    assert call("rollback") == 0
-    assert capsys.readouterr().out == "done: active a1\n"
-    state = Registry(folder).state
-    assert (state.active, list(state.quarantined), state.good) == ("a1", ["a2"], ["base", "a1"])
-
-
-def test_rollback_on_disk_to_a_chosen_one(call: Callable[..., int], folder: Path) -> None:
-    assert call("rollback", "--to", "base") == 0
-    state = Registry(folder).state
-    assert (state.active, list(state.quarantined), state.good) == ("base", ["a2"], ["base"])
-
-
-def test_a_rollback_to_a_kept_adapter_is_taken_at_its_word(
-    call: Callable[..., int], folder: Path, tmp_path: Path
-) -> None:
-    Registry(folder).adopt("kept", bundle(tmp_path / "more", "kept"))
-    assert call("rollback", "--to", "kept") == 0
-    state = Registry(folder).state
-    assert state.active == "kept"
-    assert "kept" in state.good, "the next start must not set it aside"
-
-
-def test_rollbacks_that_make_no_sense(call: Callable[..., int], folder: Path, capsys: Said) -> None:
-    assert call("rollback", "--to", "a2") == 1
-    assert "serves already" in capsys.readouterr().err
-    assert call("rollback") == 0
-    assert call("rollback", "--to", "a2") == 1
-    assert "quarantined: manual" in capsys.readouterr().err
-    assert Registry(folder).state.active == "a1"
-
-
-def test_quarantine_on_disk(call: Callable[..., int], folder: Path, capsys: Said) -> None:
-    assert call("quarantine", "a1") == 0
-    assert Registry(folder).state.active == "a2"
-    assert call("quarantine", "a2") == 0, "it was active: back to what is left"
-    state = Registry(folder).state
-    assert (state.active, list(state.quarantined)) == ("base", ["a1", "a2"])
-    assert call("quarantine", "base") == 1
-    assert "fall back" in capsys.readouterr().err
-
-
-def test_a_running_daemon_is_asked_and_waited_for(
-    call: Callable[..., int], folder: Path, capsys: Said
-) -> None:
-    inbox, taken = Inbox(folder / "inbox"), []
-
-    def daemon() -> None:
-        while not taken:
-            taken.extend(inbox.take())
-            waiting.wait(0.02)
-        registry = Registry(folder)
-        registry.quarantine("a2", "manual")
-        registry.activate("a1")
-
-    waiting, thread = threading.Event(), threading.Thread(target=daemon)
-    with only_one(folder):
-        thread.start()
-        assert call("rollback", "--to", "a1") == 0
-        thread.join()
-    assert taken == [{"do": "rollback", "to": "a1"}]
-    assert capsys.readouterr().out == "done: active a1\n"
-
-
-def test_a_daemon_that_does_nothing_is_told_on(
-    call: Callable[..., int], folder: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cli, "PATIENCE", 0.1)
-    with only_one(folder):
-        assert call("quarantine", "a1") == 1
-    assert "acclimate status" in capsys.readouterr().err
-    assert Registry(folder).state.quarantined == {}, "the disk is the daemon's"
+# ---- status
 
 
 def test_status_without_a_daemon(folder: Path, capsys: Said) -> None:

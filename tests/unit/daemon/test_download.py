@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import shutil
 import signal
 import socket
@@ -286,3 +287,23 @@ def test_a_killed_download_is_gone_on_with(server: Server, tmp_path: Path) -> No
     assert server.asked[-1] == f"bytes={have}-"
     digest = hashlib.sha256((tmp_path / "w.pth").read_bytes()).hexdigest()
     assert digest == hashlib.sha256(CONTENT).hexdigest()
+
+
+def test_a_server_that_never_stops_is_left(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("acclimate.daemon.download.MOST_BYTES", 1 << 20)
+    server.lengths = False
+    with pytest.raises(DownloadError, match=r"sends more than 1\.0 MB"):
+        fetch(server, tmp_path / "w")
+    assert not (tmp_path / "w").exists()
+
+
+def test_nothing_leads_away_from_https(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Answer(io.BytesIO):
+        def geturl(self) -> str:
+            return "http://elsewhere/w"
+
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: Answer(b"x"))
+    with pytest.raises(DownloadError, match="away from https"):
+        download("https://there/w", tmp_path / "w", lambda _: None, pause=0)

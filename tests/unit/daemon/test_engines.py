@@ -118,7 +118,7 @@ def test_export_waits_for_no_daemon(tmp_path: Path, prepares: Prepares, capsys: 
 
 
 class Runs:
-    """In place of `subprocess.run`: the command lines it got."""
+    """In place of `subprocess.run` and `wait_for`: the command lines it got."""
 
     def __init__(self, code: int = 0) -> None:
         self.lines: list[list[str]] = []
@@ -127,6 +127,9 @@ class Runs:
     def __call__(self, line: list[str], **_: Any) -> Runs:
         self.lines.append(line)
         return self
+
+    def wait_for(self, line: list[str], *_: Any) -> int:
+        return self(line).returncode
 
 
 @pytest.mark.parametrize(
@@ -151,7 +154,7 @@ def test_where_torch_is_not_installed_the_graph_is_built_from(
 ) -> None:
     runs = Runs()
     monkeypatch.setattr(daemon, "can_adapt", lambda: False)
-    monkeypatch.setattr(daemon.subprocess, "run", runs)
+    monkeypatch.setattr(daemon, "wait_for", runs.wait_for)
     config = parse_config({"serving": {"engine": "tensorrt-rtx", "capacity": 64}})
     path = daemon.prepare(config, state)
     assert parse_config(json.loads(path.read_text())) == config
@@ -163,7 +166,7 @@ def test_a_failed_export_leaves_the_configuration(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = (state / "config.json").read_bytes()
-    monkeypatch.setattr(daemon.subprocess, "run", Runs(code=1))
+    monkeypatch.setattr(daemon, "wait_for", Runs(code=1).wait_for)
     with pytest.raises(ExportError, match="could not be prepared"):
         daemon.prepare(parse_config({"serving": {"engine": "tensorrt"}}), state)
     assert (state / "config.json").read_bytes() == before

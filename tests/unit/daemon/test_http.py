@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
+import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -12,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from acclimate.daemon.http import Window
+from acclimate.daemon.http import VIEWERS, Window
 from acclimate.errors import ConfigError
+from tests.conftest import wait_until
 
 STATUS: dict[str, Any] = {"active": "base", "source": "live"}
 
@@ -65,6 +69,57 @@ def test_latest_appears_with_the_first_picture(window: Window) -> None:
     assert (code, headers.get_content_type(), body) == (200, "image/jpeg", b"\xff\xd8picture")
 
 
+def test_label_maps_and_pictures_of_several_cameras(window: Window) -> None:
+    for name, kind in (("latest.png", "image/png"), ("latest-front.jpg", "image/jpeg")):
+        assert get(window, f"/{name}")[0] == 404
+        (window._state / name).write_bytes(name.encode())
+        code, headers, body = get(window, f"/{name}")
+        assert (code, headers.get_content_type(), body) == (200, kind, name.encode())
+
+
+def part(answer: Any) -> bytes:
+    """The next picture of a stream."""
+    head = [answer.readline().strip() for _ in range(4)]
+    assert head[:2] == [b"--frame", b"Content-Type: image/jpeg"]
+    body: bytes = answer.read(int(head[2].split(b":")[1]))
+    assert answer.readline() == b"\r\n"
+    return body
+
+
+def test_a_stream_shows_each_new_picture_to_a_few(window: Window) -> None:
+    url, path = f"http://127.0.0.1:{window.port}/stream-rear.mjpg", window._state
+    path /= "latest-rear.jpg"
+    path.write_bytes(b"one")
+    with contextlib.ExitStack() as open_ones:
+        watching = [
+            open_ones.enter_context(urllib.request.urlopen(url, timeout=5)) for _ in range(VIEWERS)
+        ]
+        assert watching[0].headers.get_content_type() == "multipart/x-mixed-replace"
+        assert [part(one) for one in watching] == [b"one"] * VIEWERS
+        assert get(window, "/stream-rear.mjpg")[0] == 503
+        path.write_bytes(b"two!")
+        os.utime(path, ns=(1, 1))
+        assert {part(one) for one in watching} == {b"two!"}
+    number = itertools.count()
+
+    def one_left() -> bool:  # it is noticed when there is something to tell it
+        path.write_bytes(b"again")
+        os.utime(path, ns=(1, next(number)))
+        try:
+            with urllib.request.urlopen(url, timeout=5) as again:
+                return part(again) == b"again"
+        except urllib.error.HTTPError as error:
+            error.close()
+            return False
+
+    wait_until(one_left, 10, "a viewer to leave")
+
+
+def test_alive_is_not_ready(window: Window, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(STATUS, "source", "stale")
+    assert [get(window, path)[0] for path in ("/livez", "/readyz", "/healthz")] == [200, 503, 503]
+
+
 @pytest.mark.parametrize(
     ("source", "code"), [("live", 200), ("connecting", 503), ("stale", 503), ("failed", 503)]
 )
@@ -75,7 +130,17 @@ def test_healthz_is_about_the_source(
     assert get(window, "/healthz")[::2] == (code, f"source {source}\n".encode())
 
 
-@pytest.mark.parametrize("path", ["/favicon.ico", "/../state.json", "/status/", "/%2e%2e/x"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/favicon.ico",
+        "/../state.json",
+        "/status/",
+        "/%2e%2e/x",
+        "/latest-../../x.jpg",
+        "/latest-/x.png",
+    ],
+)
 def test_anything_else_is_not_there(window: Window, path: str) -> None:
     code, _, body = get(window, path)
     assert code == 404

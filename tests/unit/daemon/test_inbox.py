@@ -1,50 +1,65 @@
-"""Commands as files."""
+"""Wishes of other threads."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from acclimate.daemon.inbox import Inbox
+from acclimate.daemon.inbox import MOST, Inbox
+from acclimate.errors import SwapRefused
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "inbox"
-
-
-def test_commands_are_taken_once_in_order(folder: Path) -> None:
-    inbox = Inbox(folder)
+def test_wishes_are_taken_once_in_order() -> None:
+    inbox = Inbox()
     for number in range(3):
-        Inbox(folder).put({"n": number})
-    assert [command["n"] for command in inbox.take()] == [0, 1, 2]
-    assert (inbox.take(), list(folder.iterdir())) == ([], [])
+        inbox.ask({"n": number}, "anna")
+    taken = [inbox.take() for _ in range(4)]
+    assert [one and one.wish["n"] for one in taken] == [0, 1, 2, None]
 
 
-def test_they_can_be_taken_one_by_one(folder: Path) -> None:
-    inbox = Inbox(folder)
-    inbox.put({"n": 0})
-    inbox.put({"n": 1})
-    assert [inbox.take(1), inbox.take(1), inbox.take(1)] == [[{"n": 0}], [{"n": 1}], []]
+def test_some_may_be_taken_before_others() -> None:
+    inbox = Inbox()
+    inbox.ask({"do": "rollback"}, "anna")
+    inbox.ask({"do": "pause"}, "anna")
+    first, none, last = inbox.take(("pause",)), inbox.take(("pause",)), inbox.take()
+    assert first is not None
+    assert last is not None
+    assert (first.wish, none, last.wish) == ({"do": "pause"}, None, {"do": "rollback"})
 
 
-def test_they_wait_for_a_daemon_that_is_not_there_yet(folder: Path) -> None:
-    Inbox(folder).put({"do": "rollback"})
-    assert Inbox(folder).take() == [{"do": "rollback"}]
+def test_the_answer_reaches_who_asked() -> None:
+    inbox = Inbox()
+    good, bad = inbox.ask({"n": 0}, "anna"), inbox.ask({"n": 1}, "bert")
+    for number, one in enumerate((inbox.take(), inbox.take())):
+        assert one is not None
+        one.refuse("no") if number else one.done("yes")
+    assert good.result(0) == "yes"
+    with pytest.raises(SwapRefused, match="no"):
+        bad.result(0)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1]", "null", '"rollback"', "\x00"])
-def test_rubbish_is_dropped(folder: Path, content: str) -> None:
-    inbox = Inbox(folder)
-    (folder / "0.json").write_text(content)
-    (folder / "1.json").write_bytes(b"\xff\xfe")
-    inbox.put({"n": 7})
-    assert inbox.take() == [{"n": 7}]
-    assert list(folder.iterdir()) == []
+def test_a_wish_withdrawn_was_never_there() -> None:
+    inbox = Inbox()
+    gone, kept = inbox.ask({"n": 0}, "anna"), inbox.ask({"n": 1}, "anna")
+    assert gone.cancel()
+    taken = inbox.take()
+    assert taken is not None
+    assert taken.wish == {"n": 1}
+    assert not kept.cancel(), "it has been taken"
 
 
-def test_a_half_written_command_is_not_seen(folder: Path) -> None:
-    inbox = Inbox(folder)
-    (folder / "0.json.tmp").write_text('{"do": "roll')
-    assert inbox.take() == []
+def test_there_is_an_end_to_patience() -> None:
+    inbox = Inbox()
+    for number in range(MOST):
+        inbox.ask({"n": number}, "anna")
+    with pytest.raises(SwapRefused, match="64 wishes wait"):
+        inbox.ask({}, "anna")
+
+
+def test_nobody_waits_for_a_daemon_that_stops() -> None:
+    inbox = Inbox()
+    waiting = inbox.ask({}, "anna")
+    inbox.close()
+    with pytest.raises(SwapRefused, match="stops"):
+        waiting.result(0)
+    with pytest.raises(SwapRefused, match="stops"):
+        inbox.ask({}, "anna")

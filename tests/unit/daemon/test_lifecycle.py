@@ -246,7 +246,8 @@ def test_a_bundle_that_rotted_on_disk_is_set_aside(house: House) -> None:
     house.ticks()
     assert house.serving.started == ["base"]
     assert "probe is missing" in house.state.quarantined[name]
-    assert house.kinds[-4:] == ["runtime_error", "runtime_died", "set_aside", "serving"]
+    whole = ["runtime_error", "quarantined", "runtime_died", "set_aside", "serving"]
+    assert house.kinds[-5:] == whole
 
 
 def test_any_other_error_is_no_adapters_fault(house: House) -> None:
@@ -416,3 +417,60 @@ def test_on_a_full_disk_a_crash_is_still_survived(
     house.serving.crash()
     house.ticks()
     assert house.serving.started == ["base"]
+
+
+# ---- the end
+
+
+def test_a_round_that_was_accepted_in_the_last_moment_is_kept(house: House) -> None:
+    house.drive(DAY)
+    house.serving.stream(DUSK)
+    house.ticks(1)
+    now = house.life.rounds.now
+    assert now is not None
+    house.outcome = "accepted"
+    house.life.close()
+    assert house.last("round_ended")["verdict"] == "accepted"
+    assert house.life.registry.manifest(now.id) is not None
+    assert house.killed == []
+    house.open()
+    assert house.life.registry.manifest(now.id) is not None
+
+
+def test_a_round_that_is_not_done_is_cancelled(house: House) -> None:
+    house.drive(DAY)
+    house.serving.stream(DUSK)
+    house.ticks(1)
+    now = house.life.rounds.now
+    assert now is not None
+    house.life.close()
+    assert house.killed == [now.id]
+    assert house.life.registry.names() == ["base"]
+
+
+def test_a_swap_that_happened_in_the_last_moment_is_in_the_truth(house: House) -> None:
+    dusk = house.settle()
+    house.serving.deaf = True
+    house.command(do="rollback", to="base")
+    assert house.state.active == dusk
+    house.serving.last_words = [{
+        "event": "swapped", "id": "base", "from": dusk, "frame": 1, "gap_ms": 0.1, "load_ms": 1.0,
+        "vocabulary": house.serving.wanted,
+    }]  # fmt: skip
+    house.life.close()
+    house.open()
+    assert (house.state.active, list(house.state.quarantined)) == ("base", [dusk])
+
+
+def test_a_full_disk_does_not_hold_up_the_end(
+    house: House, full_disk: Callable[[bool], None]
+) -> None:
+    house.drive(DAY)
+    house.serving.stream(DUSK)
+    house.ticks(1)
+    house.outcome = "accepted"
+    full_disk(True)
+    stopped: list[str] = []
+    house.serving.stop = lambda: stopped.append("stopped") or []  # type: ignore[func-returns-value]
+    house.life.close()
+    assert stopped == ["stopped"]

@@ -50,7 +50,7 @@ def state(tmp_path: Path) -> Path:
 @pytest.fixture
 def play(monkeypatch: pytest.MonkeyPatch) -> Play:
     """Let a piece of Python take the place of the serving process."""
-    monkeypatch.setattr(module, "prepare", lambda _, state: state / "config.json")
+    monkeypatch.setattr(module, "prepare", lambda _, state, __: state / "config.json")
 
     def play_one(code: str) -> None:
         start = [sys.executable, "-S", "-c", code]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from acclimate.daemon import registry as module
 from acclimate.daemon.registry import Registry, State
 from acclimate.errors import CorruptBundle, SwapRefused
 from acclimate.runtime.job import origin
+from benchmarks.crash_disk import Disk, Refusal
 
 
 def bundle(folder: Path, name: str, sequence: int = 1, base: str = "b") -> Path:
@@ -351,7 +353,7 @@ def test_a_truth_from_before_there_were_words_is_read(registry: Registry) -> Non
     registry.trust("a1")
     path = registry.folder / "state.json"
     raw = json.loads(path.read_text())
-    del raw["words"]
+    del raw["words"], raw["sha256"]  # nor digests
     path.write_text(json.dumps(raw))
     assert (Registry(registry.folder).state.words, registry.words_digest) == (None, None)
 
@@ -360,8 +362,24 @@ def test_a_truth_from_before_there_were_words_is_read(registry: Registry) -> Non
 def test_rotten_words_are_named(registry: Registry, words: object) -> None:
     registry.trust("a1")
     path = registry.folder / "state.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"words": words}))
+    raw = json.loads(path.read_text()) | {"words": words, "sha256": None}
+    path.write_text(json.dumps(raw))
     with pytest.raises(CorruptBundle, match="move it away"):
+        Registry(registry.folder)
+
+
+@pytest.mark.parametrize(
+    "rot", [("a1", "a2"), ("it went", "it sent"), ('"sequence": ', '"sequence": 1')]
+)
+def test_one_letter_that_rots_is_found(
+    registry: Registry, tmp_path: Path, rot: tuple[str, str]
+) -> None:
+    adopted(registry, tmp_path, "a1")
+    registry.quarantine("a1", "it went wrong")
+    path = registry.folder / "state.json"
+    assert "a1" in Registry(registry.folder).state.quarantined
+    path.write_text(path.read_text().replace(*rot))
+    with pytest.raises(CorruptBundle, match="not what was written"):
         Registry(registry.folder)
 
 
@@ -402,3 +420,34 @@ def test_shares_are_numbers_or_none(registry: Registry, told: object, expected: 
     file = bundle(registry.folder / "adapters", "a1") / "manifest.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"shares": told}))
     assert registry.shares("a1") == expected
+
+
+def test_an_id_never_comes_back_after_the_truth_was_lost(
+    registry: Registry, tmp_path: Path
+) -> None:
+    names = [registry.next_name()[1] for _ in range(3)]
+    for number, name in enumerate(names, 1):
+        registry.adopt(name, bundle(tmp_path / "candidates", name, number))
+    (registry.folder / "state.json").unlink()
+    again = Registry(registry.folder)
+    assert again.state.sequence == 3
+    again.state.sequence = 0
+    assert again.next_name() == (4, "a0004")
+
+
+def test_a_truth_that_may_not_be_read_is_not_called_rotten(registry: Registry) -> None:
+    registry.trust("a1")
+    with (
+        Disk(registry.folder, Refusal(1, errno.EMFILE)),
+        pytest.raises(OSError, match="Too many open files"),
+    ):
+        Registry(registry.folder)
+
+
+def test_leftovers_that_stay_keep_nobody_from_starting(registry: Registry) -> None:
+    (registry.folder / "adapters" / "a9.tmp").mkdir()
+    (registry.folder / "adapters" / "file.tmp").write_text("x")
+    with Disk(registry.folder, Refusal(1, errno.EROFS, 10**9)):
+        registry.sweep()
+    registry.sweep()
+    assert [path.name for path in (registry.folder / "adapters").iterdir()] == ["base"]

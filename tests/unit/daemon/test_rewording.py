@@ -83,7 +83,7 @@ def words(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def wish(house: House, words: Vocabulary, asker: str = "me", count: int = 6) -> dict[str, str]:
     """`acclimate vocab set`, and its answer."""
-    house.life.inbox.put({"do": "vocabulary", "id": asker, "vocabulary": words.content})
+    house.ask(do="vocabulary", id=asker, vocabulary=words.content)
     house.ticks(count)
     return house.life.rewording.answers.get(asker, {})
 
@@ -155,7 +155,7 @@ def test_the_same_words_again_are_no_change(house: House) -> None:
 def test_other_colours_alone_need_no_embedding(house: House) -> None:
     content = WORLD.content
     content["classes"][0]["color"] = [1, 2, 3]
-    house.life.inbox.put({"do": "vocabulary", "id": "me", "vocabulary": content})
+    house.ask(do="vocabulary", id="me", vocabulary=content)
     house.ticks()
     assert house.life.rewording.served.classes[0].color == (1, 2, 3)
     assert house.serving.vocabulary == str(file_of(house.folder, house.life.rewording.served.key))
@@ -246,7 +246,7 @@ def test_what_has_not_the_words_is_not_recalled(house: House) -> None:
     ids=["one", "too many", "nothing"],
 )
 def test_words_that_are_none_are_refused(house: House, content: Any, reason: str) -> None:
-    house.life.inbox.put({"do": "vocabulary", "id": "me", "vocabulary": content})
+    house.ask(do="vocabulary", id="me", vocabulary=content)
     house.ticks()
     refused(house, house.life.rewording.answers["me"], reason)
 

@@ -35,6 +35,9 @@ class FakeChild:
     def send(self, message: dict[str, Any]) -> None:
         self.sent.append(message)
 
+    def kill(self) -> None:
+        self.exit_code = -9
+
     def stop(self, timeout: float) -> None:
         self.said, self.exit_code = self.said + self.last_words, 0
 
@@ -113,7 +116,8 @@ def test_ledgers_add_up_over_a_crash(serving: Serving) -> None:
         "balanced": True,
     }  # fmt: skip
     seen = values(serving._metrics)
-    found = {label: n for (name, label), n in seen.items() if name == "acclimate_frames_total"}
+    frames = {label: n for (name, label), n in seen.items() if name == "acclimate_frames_total"}
+    found = {label: n for label, n in frames.items() if n}
     assert found == {"served": 11, "superseded": 3, "runtime_died": 1}
 
 
@@ -180,3 +184,85 @@ def test_commands_reach_it(serving: Serving) -> None:
     serving.start("base", WORDS)
     serving.send({"cmd": "swap", "id": "a0001"})
     assert child_of(serving).sent == [{"cmd": "swap", "id": "a0001"}]
+
+
+def test_one_life_retires_and_the_next_adds_to_its_books(serving: Serving) -> None:
+    serving.start("base", WORDS)
+    done = {"event": "done", "ledger": totals(9, 8, late=1), "reason": "stopped"}
+    child_of(serving).last_words = [{"event": "swapped", "id": "a1"}, done]
+    assert [event["event"] for event in serving.retire()] == ["swapped", "done"]
+    assert not serving.ended, "the daemon goes on"
+    serving.start("a1", WORDS)
+    hear(serving, {"event": "stats", **totals(5, 5)})
+    assert serving.ledger == {
+        "captured": 14, "served": 13, "dropped": {"late": 1}, "balanced": True,
+    }  # fmt: skip
+
+
+def test_one_that_must_be_killed_to_retire_loses_only_what_it_had_in_hand(
+    serving: Serving,
+) -> None:
+    serving.start("base", WORDS)
+    hear(serving, {"event": "stats", **totals(9, 7)})
+    serving.retire()
+    serving.start("base", WORDS)
+    assert serving.ledger["dropped"] == {"runtime_died": 2}
+    assert serving.ledger["balanced"]
+
+
+def test_a_death_that_is_forgiven_costs_no_restart(serving: Serving) -> None:
+    for _ in range(5):
+        serving.start("base", WORDS)
+        hear(serving, {"event": "error", "message": "no such film", "fatal": True})
+        die(serving, 1)
+        assert serving.forgive() == "no such film"
+    serving.start("base", WORDS)
+    die(serving, -9)
+    assert serving.forgive() == "exit code -9"
+
+
+def test_another_budget(serving: Serving, clock: SimpleNamespace) -> None:
+    for _ in range(2):
+        serving.start("base", WORDS)
+        die(serving)
+    serving.reconfigure(DaemonConfig(max_restarts=3, restart_window_s=60))
+    serving.start("base", WORDS)
+    die(serving)
+    with pytest.raises(EngineError, match="died 3 times"):
+        serving.start("base", WORDS)
+
+
+# ---- one that hangs
+
+
+def test_one_that_falls_silent_is_killed_and_started_again(
+    serving: Serving, clock: SimpleNamespace
+) -> None:
+    serving.start("base", WORDS)
+    child = child_of(serving)
+    clock.now += 500
+    assert serving.events() == [], "an engine may take long to load"
+    hear(serving, {"event": "ready"}, {"event": "stats", **totals(9, 7)})
+    clock.now += 29
+    assert serving.events() == []
+    clock.now += 2
+    (told,) = serving.events()
+    assert (told["event"], child.exit_code) == ("error", -9)
+    assert "no report for 31 s (daemon.hang_timeout_s is 30)" in told["message"]
+    assert serving.events() == [], "told once"
+    assert serving.died()
+    assert serving.ledger == {**totals(9, 7, runtime_died=2), "balanced": True}
+    serving.start("base", WORDS)
+    clock.now += 500
+    assert serving.events() == []
+
+
+def test_one_that_is_stopped_is_not_hung(serving: Serving, clock: SimpleNamespace) -> None:
+    serving.start("base", WORDS)
+    hear(serving, {"event": "ready"}, {"event": "stats", **totals(1, 1)})
+    clock.now += 31
+    done = {"event": "done", "ledger": totals(1, 1), "reason": "stopped"}
+    child_of(serving).last_words = [done]
+    serving.stop()
+    assert (serving.reason, serving.ledger["balanced"]) == ("stopped", True)
+    assert serving.events() == []

@@ -88,7 +88,7 @@ def test_one_that_saw_too_little_is_not_to_blame(shadowed: House) -> None:
 
 def test_a_later_refusal_without_a_window_is_its_own(shadowed: House) -> None:
     refuse(shadowed, untried=True)
-    shadowed.life._swap("a0001", "accepted")
+    shadowed.life.swap("a0001", "accepted", "gate", "")
     shadowed.serving.said.append({"event": "refused", "id": "a0002", "reason": "torn"})
     shadowed.ticks()
     assert shadowed.state.quarantined == {"a0002": "refused by the runtime: torn"}
@@ -107,11 +107,11 @@ def test_the_daemon_waits_for_the_window_and_not_for_ever(
     shadowed: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SWAP_TIMEOUT", -1.0)
-    shadowed.life._swap("a0001", "accepted")
+    shadowed.life.swap("a0001", "accepted", "gate", "")
     shadowed.ticks()
     assert shadowed.life.swapping is not None, "the window has its own time"
     monkeypatch.setattr(module, "SWAP_TIMEOUT", -1000.0)
-    shadowed.life._swap("a0001", "accepted")
+    shadowed.life.swap("a0001", "accepted", "gate", "")
     shadowed.ticks()
     assert (shadowed.life.swapping, shadowed.life.shadow.now) == (None, None)
     assert "no answer" in shadowed.state.quarantined["a0001"]

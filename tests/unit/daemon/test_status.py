@@ -115,7 +115,7 @@ def test_without_a_daemon_the_disk_is_read(tmp_path: Path, note: str | None) -> 
         (tmp_path / "daemon.json").write_text(note)
     assert read_status(tmp_path) == {
         "daemon": None, "active": "base", "previous": None, "good": ["base", "a0001"],
-        "quarantined": {},
+        "quarantined": {}, "paused": None, "pinned": None,
     }  # fmt: skip
 
 
@@ -130,10 +130,6 @@ def test_a_table_has_a_row_for_everything() -> None:
     assert "1.23" in text
     assert "none" in text
     assert "dropped superseded 2" in text
-
-
-def test_answers_to_commands_are_not_for_people() -> None:
-    assert table({"active": "base", "answers": {"1": {"state": "done"}}}) == "active  base"
 
 
 def test_a_ledger_is_a_sum() -> None:
@@ -160,4 +156,4 @@ def test_every_event_has_a_sentence() -> None:
     sources = [path.read_text() for path in Path(daemon.__path__[0]).glob("*.py")]
     written = set(re.findall(r'events\.write\(\s*"(\w+)"', "".join(sources)))
     assert len(written) > 12
-    assert written == _SENTENCES.keys()
+    assert written | {"log_repaired"} == _SENTENCES.keys(), "that one is written by `append`"

@@ -80,3 +80,16 @@ def test_what_is_not_used_is_not_piled_up() -> None:
 
 def test_without_a_limit_there_is_always_one() -> None:
     assert spent(Budget(per_hour=0, burst=6, clock=Clock()), 100) == 100
+
+
+def test_other_limits_keep_what_was_spent() -> None:
+    clock = Clock()
+    budget = Budget(60, 6, clock)
+    assert spent(budget, 4) == 4
+    budget.change(60, 3)
+    assert spent(budget, 9) == 2
+    budget.change(60, 5)
+    assert spent(budget, 9) == 2, "two more than before may be spent at once"
+    budget.change(3600, 5)
+    clock.now += 3
+    assert spent(budget, 9) == 3

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ from acclimate.configs.vocabulary import (
     parse_vocabulary,
     without_concepts,
 )
+from acclimate.daemon import client
 from acclimate.daemon import vocab as module
 from acclimate.daemon import words as words_module
 from acclimate.daemon.cli import main
-from acclimate.daemon.inbox import Inbox
+from acclimate.daemon.client import Daemon
 from acclimate.daemon.main import only_one
 from acclimate.daemon.registry import Registry
 from acclimate.daemon.words import file_of, keep, read_kept, sweep
@@ -128,63 +129,55 @@ def test_kept_words_that_are_gone_are_named(state: Path, capsys: Said) -> None:
 # ---- with a daemon
 
 
+class Scripted(Daemon):
+    """Answers one after the other."""
+
+    def __init__(self, *answers: dict[str, str]) -> None:
+        self.answers, self.asked = list(answers), list[tuple[str, str]]()
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        self.asked.append((method, path))
+        if body is not None:
+            assert parse_vocabulary(body["vocabulary"]) == THREE
+        return {"id": "7", **self.answers.pop(0)}
+
+
 @pytest.fixture
-def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """Another process holds the folder; what is set here is its status."""
-    status: dict[str, Any] = {"daemon": "http://here", "answers": {}}
-    monkeypatch.setattr(module, "PAUSE", 0.01)
-    monkeypatch.setattr(module, "read_status", lambda _: dict(status))
-    with only_one(tmp_path):
-        yield status
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, Scripted]]:
+    """`acclimate vocab set` of THREE where a daemon gives these answers."""
+
+    def run(*answers: dict[str, str]) -> tuple[int, Scripted]:
+        daemon = Scripted(*answers)
+        monkeypatch.setattr(module, "PAUSE", 0.01)
+        monkeypatch.setattr(module, "holder_of", lambda _: contextlib.nullcontext(daemon))
+        return vocab(tmp_path, "set", "--classes", "road,green=tree|bush,sky"), daemon
+
+    return run
 
 
-def answering(state: Path, status: dict[str, Any], *answers: dict[str, str]) -> threading.Thread:
-    """Take the wish and give these answers, one after the other."""
-
-    def run() -> None:
-        wish: list[dict[str, Any]] = []
-        while not wish:
-            wish = Inbox(state / "inbox").take(1)
-        assert parse_vocabulary(wish[0]["vocabulary"]) == THREE
-        for answer in answers:
-            status["answers"] = {wish[0]["id"]: answer, "another": {"state": "refused"}}
-            done.wait(0.1)
-
-    done = threading.Event()
-    thread = threading.Thread(target=run)
-    thread.start()
-    return thread
-
-
-def test_the_daemons_answer_is_waited_for(
-    tmp_path: Path, daemon: dict[str, Any], capsys: Said
-) -> None:
-    thread = answering(
-        tmp_path, daemon, {"state": "working", "message": "embedding"},
+def test_the_daemons_answer_is_waited_for(asked: Any, capsys: Said) -> None:
+    code, daemon = asked(
+        {"state": "working", "message": "embedding"}, {"state": "working", "message": "embedding"},
         {"state": "done", "message": "now looking for 3 classes"},
     )  # fmt: skip
-    assert vocab(tmp_path, "set", "--classes", "road,green=tree|bush,sky") == 0
-    thread.join()
+    assert code == 0
+    assert daemon.asked == [("POST", "/v1/vocabulary"), *[("GET", "/v1/vocabulary/7")] * 2]
     said = capsys.readouterr()
-    assert said.out == "now looking for 3 classes\n"
-    assert "embedding ...\n" in said.err
+    assert (said.out, said.err) == ("now looking for 3 classes\n", "embedding ...\n")
 
 
-def test_its_refusal_is_an_error(tmp_path: Path, daemon: dict[str, Any], capsys: Said) -> None:
-    thread = answering(tmp_path, daemon, {"state": "refused", "message": "too many"})
-    assert vocab(tmp_path, "set", "--classes", "road,green=tree|bush,sky") == 1
-    thread.join()
-    assert capsys.readouterr().err.endswith("error: refused, the old words serve on: too many\n")
+def test_its_refusal_is_an_error(asked: Any, capsys: Said) -> None:
+    assert asked({"state": "refused", "message": "too many"})[0] == 1
+    assert capsys.readouterr().err == "error: refused, the old words serve on: too many\n"
 
 
-def test_a_daemon_that_is_gone_leaves_no_wish_behind(
-    tmp_path: Path, daemon: dict[str, Any], capsys: Said, monkeypatch: pytest.MonkeyPatch
+def test_a_daemon_that_does_not_answer_is_told_on(
+    tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.05)
-    daemon["daemon"] = None
-    assert vocab(tmp_path, "set", "--classes", "road,sky") == 1
+    monkeypatch.setattr(client, "PATIENCE", 0.05)
+    with only_one(tmp_path):
+        assert vocab(tmp_path, "set", "--classes", "road,sky") == 1
     assert "does not answer" in capsys.readouterr().err
-    assert Inbox(tmp_path / "inbox").take() == []
 
 
 # ---- kept vocabularies

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import struct
 import sys
+import zipfile
 from collections import OrderedDict
 from fractions import Fraction
 from pathlib import Path
@@ -278,3 +281,63 @@ def test_a_torn_torchscript_archive_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(CheckpointError, match=r"ViT\.pt"):
         read_weights(path)
+
+
+# ---- files that claim more than they hold
+
+
+def test_a_view_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    for name, zipped in (("a.pth", True), ("b.pth", False)):
+        vast = {"w": torch.zeros(1).expand(2**40)}
+        torch.save(vast, tmp_path / name, _use_new_zipfile_serialization=zipped)
+        assert (tmp_path / name).stat().st_size < 4096
+        with pytest.raises(CheckpointError, match=r"w claims .* more than the file holds"):
+            read_weights(tmp_path / name)
+
+
+def test_what_is_no_plain_tensor_is_refused(tmp_path: Path) -> None:
+    torch.save({"w": torch.eye(3).to_sparse()}, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=r"a\.pth"):
+        read_weights(tmp_path / "a.pth")
+
+
+def test_views_of_one_storage_are_as_good_as_any(tmp_path: Path) -> None:
+    whole = torch.arange(12.0)
+    torch.save({"a": whole[:4], "b": whole.view(3, 4).T}, tmp_path / "a.pth")
+    found = read_weights(tmp_path / "a.pth")
+    assert torch.equal(found["b"], torch.arange(12.0).view(3, 4).T)
+
+
+def test_an_archive_that_unpacks_to_far_more_is_refused(tmp_path: Path) -> None:
+    torch.save({"w": torch.zeros(4)}, tmp_path / "a.pth")
+    with zipfile.ZipFile(tmp_path / "a.pth", "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data/9", bytes(64 << 20))
+    assert (tmp_path / "a.pth").stat().st_size < 1 << 20
+    with pytest.raises(CheckpointError, match="no weights shrink so far"):
+        read_weights(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        {"w": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 4]}},
+        {"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 2**50]}},
+        {"w": {"dtype": "F32", "shape": [1], "data_offsets": [4, 0]}},
+        {"w": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}},
+        {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
+         "b": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}},
+        {"w": {"dtype": "F999", "shape": [1], "data_offsets": [0, 4]}},
+        {"w": 3}, [], "w",
+    ],
+)  # fmt: skip
+def test_a_safetensors_header_that_lies_is_refused(tmp_path: Path, head: object) -> None:
+    text = json.dumps(head).encode()
+    (tmp_path / "a").write_bytes(struct.pack("<Q", len(text)) + text + bytes(4))
+    with pytest.raises(CheckpointError):
+        read_weights(tmp_path / "a")
+
+
+def test_so_is_one_that_is_longer_than_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(struct.pack("<Q", 2**60) + b"{}")
+    with pytest.raises(CheckpointError):
+        read_weights(tmp_path / "a")

@@ -165,6 +165,17 @@ class TestTextCache:
         assert torch.equal(first, again)
         assert path.read_bytes() == whole
 
+    @pytest.mark.parametrize("at", [-1, -40, -400])
+    def test_so_is_one_with_a_flipped_bit(self, base: BaseModel, tmp_path: Path, at: int) -> None:
+        cache = TextCache(tmp_path)
+        first = cache.embed(base.network, self.WORDS, self.TEMPLATE, base.known)
+        path = next(tmp_path.iterdir())
+        rotten = bytearray(whole := path.read_bytes())
+        rotten[at] ^= 1
+        path.write_bytes(rotten)
+        assert torch.equal(first, cache.embed(base.network, self.WORDS, self.TEMPLATE, base.known))
+        assert path.read_bytes() == whole
+
     def test_a_folder_that_cannot_be_written_costs_only_time(
         self, base: BaseModel, tmp_path: Path
     ) -> None:

@@ -15,6 +15,7 @@ from acclimate.errors import SourceError
 from acclimate.runtime import buffer as module
 from acclimate.runtime import durable
 from acclimate.runtime.buffer import FrameBuffer
+from benchmarks.crash_disk import Disk, Refusal
 
 SHARES = np.array([0.5, 0.5, 0.0], np.float32)
 
@@ -260,3 +261,23 @@ def test_frames_of_another_base_leave(tmp_path: Path) -> None:
     again = FrameBuffer(tmp_path, BufferConfig())
     assert again.offer(frame(50), SHARES, np.array([1, 0, 0], np.float32))
     assert ([entry.sequence for entry in again.entries], again.removed) == ([4], 3)
+
+
+def test_a_read_only_disk_keeps_nobody_from_starting(tmp_path: Path) -> None:
+    fill(FrameBuffer(tmp_path, BufferConfig()), 3)
+    (tmp_path / "0000000009-abc.npz.tmp").write_bytes(b"half")
+    (tmp_path / "nonsense.npz").write_bytes(b"nonsense")
+    with Disk(tmp_path, Refusal(1, errno.EROFS, 10**9)):
+        one = FrameBuffer(tmp_path, BufferConfig(max_entries=2))
+        assert len(one.entries) == 3
+        with pytest.raises(OSError, match="Read-only"):
+            one.offer(frame(50), SHARES, place(50))
+    assert len(one.entries) == 3, "what is still there is still counted"
+    assert len(FrameBuffer(tmp_path, BufferConfig(max_entries=2)).entries) == 2
+
+
+def test_a_folder_that_is_gone_comes_back(tmp_path: Path) -> None:
+    buffer = FrameBuffer(tmp_path / "buffer", BufferConfig())
+    (tmp_path / "buffer").rmdir()
+    fill(buffer, 1)
+    assert len(FrameBuffer(tmp_path / "buffer", BufferConfig()).entries) == 1

@@ -96,10 +96,34 @@ def test_each_report_says_whether_the_camera_sees_and_moves() -> None:
     parked = [report(stats, drive.frame(i)[0])["look"]["parked"] for i in (5, 5, 10, 15, 20, 25)]
     assert parked == [False, True, True, True, False, False]
     covered = report(stats, flat(3, 3, 3))["look"]
-    assert (covered["blind"], stats.blind) == (True, True)
+    assert (covered["blind"], stats.sees()) == (True, False)
     assert not report(stats, drive.frame(40)[0])["look"]["blind"]
-    assert not stats.blind
+    assert stats.sees()
 
 
 def test_an_interval_without_frames_has_no_look() -> None:
     assert "look" not in Stats(CONFIG).take()
+
+
+def test_cameras_weigh_alike_and_a_covered_one_is_left_out() -> None:
+    stats, drive, dark = Stats(CONFIG), Drive(3, fps=10.0), flat(3, 3, 3)
+    said = {"front": 0.9, "rear": 0.3, "side": 0.1}
+    for camera, count in (("front", 9), ("rear", 1), ("side", 5)):
+        told = np.full(3, said[camera], np.float32)
+        for _ in range(count):
+            frame = dark if camera == "side" else drive.frame(40)[0]
+            result = Result(RESULT.labels, told, told, told)
+            stats.add(frame, result, 1.0, 0.0, camera)
+    found = stats.take()
+    assert found["confidence"] == pytest.approx([0.6] * 3, abs=1e-5)
+    assert (found["frames"], len(found["latency_ms"])) == (10, 15)
+    assert (found["look"]["blind"], found["look"]["light"] > CONFIG.min_light) == (False, True)
+    assert [stats.sees(camera) for camera in said] == [True, True, False]
+
+
+def test_all_covered_is_blind() -> None:
+    stats = Stats(CONFIG)
+    for camera in ("front", "rear"):
+        stats.add(flat(3, 3, 3), RESULT, 1.0, 0.0, camera)
+    found = stats.take()
+    assert (found["frames"], found["look"]["blind"]) == (2, True)

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from acclimate.configs.schema import Config
-from acclimate.runtime import main
+from acclimate.configs.schema import Config, SourceConfig, parse_config, to_dict
+from acclimate.runtime import cameras
 from acclimate.runtime.fit import How
 from acclimate.runtime.ledger import Ledger
 from acclimate.runtime.main import Runtime
@@ -26,7 +26,7 @@ from acclimate.world import Drive
 class Camera:
     """A source of given frames."""
 
-    live, state, fps = False, "live", 10.0
+    live, state, fps, reason = False, "live", 10.0, ""
 
     def __init__(self, frames: list[NDArray[Any]]) -> None:
         self._frames = frames
@@ -42,7 +42,7 @@ def serve(
     state: Path, out: Path, frames: list[NDArray[Any]], monkeypatch: pytest.MonkeyPatch, how: How
 ) -> list[dict[str, Any]]:
     """What the runtime says while it serves them."""
-    monkeypatch.setattr(main, "open_source", lambda config, size: Camera(frames))
+    monkeypatch.setattr(cameras, "open_source", lambda config, size: Camera(frames))
     said: list[dict[str, Any]] = []
     serving = replace(Config().serving, threads=1, fit=how, label_png=True)
     Runtime(replace(Config(), serving=serving), state, out, "base", said.append).run(
@@ -88,3 +88,44 @@ def test_frames_of_any_size_are_served_and_what_is_no_picture_is_counted(
     assert shape == {"squash": (160, 224), "letterbox": (75, 224)}[how]
     film = cv2.VideoCapture(str(out / "overlay.mp4"))
     assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 4, "a film keeps its size whatever comes"
+
+
+def test_two_cameras_are_served_and_written_apart(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day, wide = Drive(1).frame(3)[0], Drive(2, (160, 480)).frame(9)[0]
+    shown = {"front": [day, day, day[..., 0]], "rear": [wide] * 5}
+    monkeypatch.setattr(cameras, "open_source", lambda config, size: Camera(shown[config.url]))
+    said: list[dict[str, Any]] = []
+    serving = replace(Config().serving, threads=1, label_png=True)
+    configs = {name: SourceConfig(url=name) for name in shown}
+    config = replace(Config(), serving=serving, cameras=configs)
+    out = tmp_path / "out"
+    Runtime(config, state, out, "base", said.append).run(time.monotonic() + 60)
+    ledger = said[-1]["ledger"]
+    assert (ledger["served"], ledger["dropped"]) == (7, {"no_picture": 1})
+    last = [event for event in said if event["event"] == "stats"][-1]["cameras"]
+    assert {n: (one["state"], one["served"], one["balanced"]) for n, one in last.items()} == {
+        "front": ("ended", 2, True), "rear": ("ended", 5, True),
+    }  # fmt: skip
+    for name, count in {"front": 2, "rear": 5}.items():
+        assert len(list((out / name / "labels").iterdir())) == count
+        film = cv2.VideoCapture(str(out / name / "overlay.mp4"))
+        assert film.get(cv2.CAP_PROP_FRAME_COUNT) == count
+        assert (state / f"latest-{name}.jpg").is_file()
+
+
+def test_other_settings_count_from_the_next_frame_on(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame, said = Drive(1).frame(3)[0], list[dict[str, Any]]()
+    monkeypatch.setattr(cameras, "open_source", lambda config, size: Camera([frame]))
+    runtime = Runtime(Config(), state, None, "base", said.append)
+    wanted = parse_config({"shadow": {"frames": 5}, "drift": {"min_light": 250}})
+    runtime.commands.put({"cmd": "configure", "config": {"sourse": 1}})
+    runtime.commands.put({"cmd": "configure", "config": to_dict(wanted)})
+    runtime.run(time.monotonic() + 60)
+    assert any("sourse: unknown key" in event.get("message", "") for event in said)
+    assert runtime.shadow == wanted.shadow
+    looks = [event["look"] for event in said if event.get("look")]
+    assert [look["blind"] for look in looks] == [True]

@@ -90,7 +90,7 @@ def test_the_latest_picture_is_replaced_when_due(
         latest(captured(), labels, "base")
         red.append(colour(tmp_path / "latest.jpg")[0])
     assert red == pytest.approx([110, 110, 0], abs=3)
-    assert [p.name for p in tmp_path.iterdir()] == ["latest.jpg"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["latest.jpg", "latest.png"]
 
 
 def test_a_sink_that_cannot_write_names_its_file(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_what_is_asked_for_is_written_in_its_place(tmp_path: Path) -> None:
     sinks.close()
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert sorted(str(path.relative_to(tmp_path)) for path in files) == [
-        "latest.jpg", "out/labels/000000.png", "out/overlay.mp4",
+        "latest.jpg", "latest.png", "out/labels/000000.png", "out/overlay.mp4",
     ]  # fmt: skip
 
 

@@ -15,14 +15,11 @@ from acclimate.configs.schema import SourceConfig
 from acclimate.errors import SourceError
 from acclimate.runtime import source as module
 from acclimate.runtime.ledger import Ledger
-from acclimate.runtime.source import (
-    CameraSource,
-    FilmSource,
-    FolderSource,
-    WorldSource,
-    open_source,
-)
-from tests.conftest import wait_until
+from acclimate.runtime.source import open_source
+from acclimate.runtime.sources.camera import CameraSource
+from acclimate.runtime.sources.film import FilmSource
+from acclimate.runtime.sources.folder import FolderSource
+from acclimate.runtime.sources.world import WorldSource
 
 SIZE = (32, 48)
 RED_RGB = np.full((8, 8, 3), (255, 0, 0), np.uint8)
@@ -45,26 +42,11 @@ def film(path: Path, frames: int = 5) -> Path:
     return path
 
 
-class Camera:
-    """A capture that gives the frames of one connection after another, then none."""
-
-    connections: list[int] = []
-
-    def __init__(self, *_: object) -> None:
-        self._left = self.connections.pop(0) if self.connections else 0
-
-    def isOpened(self) -> bool:  # noqa: N802
-        return self._left > 0
-
-    def read(self) -> tuple[bool, Any]:
-        self._left -= 1
-        return self._left >= 0, RED_RGB[:, :, ::-1]
-
-    def release(self) -> None:
-        self._left = 0
-
-
-@pytest.mark.parametrize("url", ["0", "/dev/video3", "rtsp://a/b", "rtsps://a", "http://a/b.mjpg"])
+@pytest.mark.parametrize(
+    "url",
+    ["0", "/dev/video3", "/dev/v4l/by-id/usb-cam", "/dev/video1?framerate=30", "rtsp://a/b",
+     "rtsps://a", "http://a/b.mjpg"],
+)  # fmt: skip
 def test_cameras_are_known_by_their_address(url: str) -> None:
     camera = opened(url)
     assert isinstance(camera, CameraSource)
@@ -169,40 +151,3 @@ def test_the_world_is_paced_and_shifts() -> None:
 def test_an_odd_world_is_named() -> None:
     with pytest.raises(SourceError, match="speed"):
         opened("world:speed=3")
-
-
-def test_a_dead_camera_is_tried_again_until_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    tried: list[object] = []
-
-    class Dead(Camera):
-        def __init__(self, *_: object) -> None:
-            super().__init__()
-            tried.append(self)
-
-    monkeypatch.setattr(module.cv2, "VideoCapture", Dead)
-    camera, ledger, stop = opened("rtsp://x", reconnect_seconds=0.001), Ledger(), threading.Event()
-    thread = threading.Thread(target=lambda: list(camera.frames(ledger, stop)), daemon=True)
-    thread.start()
-    wait_until(lambda: len(tried) > 2, 10, "a third try")
-    assert camera.state == "failed"
-    stop.set()
-    thread.join(10)
-    assert (camera.state, ledger.captured) == ("ended", 0)
-
-
-def test_a_camera_that_comes_back_goes_on_counting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Camera, "connections", [2, 0, 3])
-    monkeypatch.setattr(module.cv2, "VideoCapture", Camera)
-    camera, ledger, stop = opened("rtsp://x", reconnect_seconds=0.001), Ledger(), threading.Event()
-    frames = camera.frames(ledger, stop)
-    taken = [next(frames) for _ in range(5)]
-    assert [f.frame_id for f in taken] == [0, 1, 2, 3, 4]
-    assert taken[0].image[0, 0].tolist() == [255, 0, 0]
-    assert [f.time for f in taken] == sorted(f.time for f in taken)
-    assert (camera.state, ledger.captured) == ("live", 5)
-    rest = threading.Thread(target=lambda: list(frames), daemon=True)
-    rest.start()
-    wait_until(lambda: camera.state == "stale", 5, "the camera to be stale")
-    stop.set()
-    rest.join(5)
-    assert (camera.state, ledger.captured) == ("ended", 5)

@@ -1,0 +1,1 @@
+"""Kinds of sources, one in each file; `runtime.source` chooses."""

@@ -1,0 +1,275 @@
+"""Another configuration for a daemon that serves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from acclimate.configs.schema import Config, parse_config, to_dict
+from acclimate.daemon import reload as module
+from acclimate.daemon.reload import FRESH_RUNTIME, RESTART, TAKES, changes, problems, takes
+from acclimate.errors import ConfigError, EngineError
+from tests.unit.daemon.conftest import CONFIG, DAY, DUSK, House
+
+
+def config(**sections: dict[str, Any]) -> Config:
+    """CONFIG with these keys changed."""
+    raw = to_dict(CONFIG)
+    return parse_config(raw | {name: {**raw[name], **keys} for name, keys in sections.items()})
+
+
+def reload(house: House, wanted: Config | ConfigError, ticks: int = 2) -> None:
+    """As SIGHUP does."""
+
+    def read() -> Config:
+        if isinstance(wanted, ConfigError):
+            raise wanted
+        return wanted
+
+    house.life.reload.ask(read)
+    house.ticks(ticks)
+
+
+@pytest.fixture
+def open_house(house: House) -> House:
+    """One that serves by day."""
+    house.life.start()
+    house.drive(DAY)
+    return house
+
+
+# ---- what a key takes
+
+
+def test_every_key_of_the_table_is_one_of_the_configuration() -> None:
+    keys = {f"{section}.{key}" for section, part in to_dict(Config()).items() for key in part}
+    assert TAKES.keys() <= keys | to_dict(Config()).keys()
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["model.weights", "model.vocabulary", "daemon.http_host", "daemon.http_port", "serving.size",
+     "serving.engine", "adapt.blocks", "nobody.thought_of_it"],
+)  # fmt: skip
+def test_what_the_engine_was_made_for_needs_a_restart_and_so_does_the_unknown(key: str) -> None:
+    assert takes(key) == RESTART
+
+
+def test_differences_are_named_key_by_key() -> None:
+    other = config(drift={"threshold": 3}, adapt={"hood": [[[0, 0], [1, 0], [1, 1]]]})
+    assert changes(CONFIG, other) == {
+        "drift.threshold": [1.0, 3.0], "adapt.hood": [[], [[[0, 0], [1, 0], [1, 1]]]],
+    }  # fmt: skip
+    assert changes(CONFIG, CONFIG) == {}
+
+
+def test_every_problem_is_told() -> None:
+    other = config(model={"vocabulary": "camvid"}, daemon={"http_port": 1, "http_host": "x"})
+    found = problems(changes(CONFIG, other))
+    assert [text.split(":")[0] for text in found] == [
+        "model.vocabulary", "daemon.http_host", "daemon.http_port",
+    ]  # fmt: skip
+    assert all("restart" in text for text in found)
+
+
+# ---- on the spot
+
+
+def test_what_the_daemon_goes_by_changes_at_once(open_house: House) -> None:
+    wanted = config(
+        drift={"threshold": 9.0, "smoothing_frames": 3, "reference_frames": 99,
+               "rounds_per_hour": 5.0, "burst": 2, "min_light": 1.0},
+        adapt={"min_frames": 3}, gate={"margin": 2.0}, shadow={"frames": 4},
+        probation={"before_frames": 7}, daemon={"stop_timeout_s": 3.0},
+    )  # fmt: skip
+    reload(open_house, wanted)
+    life = open_house.life
+    assert life.config is wanted
+    assert (life.rounds.config.adapt, life.rounds.config.gate) == (wanted.adapt, wanted.gate)
+    assert life.stream._config is life.stream._drift._config is wanted.drift
+    assert (life.stream.window.wanted, life.stream._since_swap.wanted) == (7, 99)
+    assert life.rounds._budget.left == 2
+    assert open_house.serving.config is wanted.daemon
+    assert open_house.serving.started == ["base"], "serving goes on"
+    assert parse_config(open_house.serving.heard[-1]["config"]) == wanted
+    kept = json.loads((open_house.folder / "config.json").read_text())
+    assert parse_config(kept) == wanted, "a runtime that is started again reads this"
+
+
+def test_it_tells_what_changed_from_what_to_what(open_house: House) -> None:
+    reload(open_house, config(drift={"threshold": 9.0}))
+    assert open_house.last("config_reloaded")["changed"] == {"drift.threshold": [1.0, 9.0]}
+    reload(open_house, config(drift={"threshold": 9.0}))
+    assert open_house.last("config_reloaded")["changed"] == {}
+
+
+def test_a_higher_threshold_keeps_the_alarm_down(open_house: House) -> None:
+    reload(open_house, config(drift={"threshold": 1000.0}))
+    open_house.drive(DUSK)
+    assert "round_started" not in open_house.kinds
+    reload(open_house, CONFIG)
+    open_house.drive(DUSK)
+    assert "round_started" in open_house.kinds
+
+
+def test_a_round_under_way_keeps_its_own(open_house: House) -> None:
+    open_house.drive(DUSK)
+    now = open_house.life.rounds.now
+    assert now is not None
+    reload(open_house, config(adapt={"steps": 77}))
+    assert open_house.life.rounds.now is now
+    assert now.settings is CONFIG.adapt
+    assert open_house.killed == []
+
+
+# ---- refused
+
+
+def test_a_wrong_file_changes_nothing(open_house: House) -> None:
+    reload(open_house, ConfigError(["drift.threshold: wrong", "sourse: unknown key"]))
+    assert open_house.life.config is CONFIG
+    told = open_house.last("config_refused")["problems"]
+    assert told == ["drift.threshold: wrong", "sourse: unknown key"]
+    assert open_house.serving.heard == []
+
+
+def test_one_key_that_needs_a_restart_refuses_all(open_house: House) -> None:
+    wanted = config(drift={"threshold": 9.0}, source={"url": "0"}, model={"weights": "augmented"})
+    reload(open_house, wanted)
+    assert open_house.last("config_refused")["problems"] == [
+        "model.weights: a change needs a restart of the daemon (systemctl restart acclimate)"
+    ]
+    assert open_house.life.config is CONFIG
+    assert open_house.serving.retired == 0
+
+
+def test_a_full_disk_refuses(open_house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "write_atomic", full)
+    reload(open_house, config(drift={"threshold": 9.0}))
+    assert "No space left" in open_house.last("config_refused")["problems"][0]
+    assert open_house.life.config is CONFIG
+
+
+# ---- a fresh runtime
+
+
+def test_another_source_is_served_by_a_fresh_runtime_and_state_is_kept(house: House) -> None:
+    house.life.start()
+    name = house.settle()
+    reload(house, config(source={"url": "film.mp4"}))
+    assert (house.serving.retired, house.serving.started) == (1, ["base", name])
+    assert house.state.active == house.serving.active == name
+    assert house.last("config_reloaded")["changed"] == {"source.url": ["world:", "film.mp4"]}
+    assert house.metric("acclimate_runtime_restarts_total") == 0, "nothing died"
+
+
+def test_passwords_are_not_told(open_house: House) -> None:
+    reload(open_house, config(source={"url": "rtsp://user:secret@cam/1"}))
+    told = open_house.last("config_reloaded")["changed"]["source.url"]
+    assert told == ["world:", "rtsp://***@cam/1"]
+
+
+@pytest.mark.parametrize("section", ["source", "buffer"])
+def test_what_takes_a_fresh_runtime(section: str) -> None:
+    assert takes(f"{section}.anything") == FRESH_RUNTIME
+
+
+def test_a_runtime_that_does_not_come_up_brings_the_old_configuration_back(
+    open_house: House,
+) -> None:
+    serving, wanted = open_house.serving, config(source={"url": "nowhere.mp4"})
+    stays_up = serving.start
+
+    def dies(adapter: str, vocabulary: Any) -> None:
+        stays_up(adapter, vocabulary)
+        serving.said.clear()
+        serving.reason = "source 'nowhere.mp4' is no film"
+        serving.crash()
+
+    serving.start = dies  # type: ignore[method-assign]
+    open_house.life.reload.ask(lambda: wanted)
+    open_house.ticks(1)
+    assert open_house.life.config is wanted
+    serving.start = stays_up  # type: ignore[method-assign]
+    open_house.ticks(2)
+    assert open_house.life.config is CONFIG
+    assert parse_config(json.loads((open_house.folder / "config.json").read_text())) == CONFIG
+    told = open_house.last("config_refused")["problems"]
+    assert told == ["the runtime did not start with it: source 'nowhere.mp4' is no film"]
+    assert "config_reloaded" not in open_house.kinds
+    assert (serving.forgiven, len(serving.started)) == (1, 3)
+    assert not open_house.life.reload.busy
+
+
+def test_a_death_after_it_came_up_is_an_ordinary_one(open_house: House) -> None:
+    wanted = config(source={"url": "film.mp4"})
+    reload(open_house, wanted)
+    open_house.serving.crash()
+    open_house.ticks()
+    assert open_house.life.config is wanted
+    assert open_house.serving.forgiven == 0
+    assert "config_refused" not in open_house.kinds
+
+
+def test_the_last_words_of_the_old_runtime_prove_nothing(open_house: House) -> None:
+    serving = open_house.serving
+    serving.last_words = [
+        {"event": "ready", "active": "base", "engine": "e", "precision": "p", "reason": "r"}
+    ]
+    stays_up: Callable[..., None] = serving.start
+
+    def slow(adapter: str, vocabulary: Any) -> None:
+        stays_up(adapter, vocabulary)
+        serving.said.clear()
+
+    serving.start = slow  # type: ignore[method-assign]
+    open_house.life.reload.ask(lambda: config(source={"url": "film.mp4"}))
+    open_house.ticks(2)
+    assert open_house.life.reload.busy
+    assert "config_reloaded" not in open_house.kinds
+
+
+def test_an_adapter_on_probation_is_set_aside_for_what_is_proven(house: House) -> None:
+    house.life.start()
+    name = house.adapt()
+    assert house.life.probation is not None
+    reload(house, config(source={"url": "film.mp4"}))
+    assert house.last("set_aside")["id"] == name
+    assert house.state.active == house.serving.active == "base"
+    assert name not in house.state.quarantined, "it did nothing wrong"
+
+
+def test_a_swap_under_way_is_waited_for(open_house: House) -> None:
+    open_house.serving.deaf = True
+    open_house.drive(DUSK)
+    open_house.outcome = "accepted"
+    open_house.ticks(1)
+    assert open_house.life.swapping is not None
+    reload(open_house, config(source={"url": "film.mp4"}))
+    assert open_house.serving.retired == 0
+    assert open_house.life.reload.busy
+    open_house.outcome = None
+    open_house.serving.take_up(open_house.life.swapping[0])
+    open_house.serving.deaf = False
+    open_house.ticks()
+    assert open_house.serving.retired == 1
+
+
+def test_a_film_that_has_ended_is_not_begun_again(open_house: House) -> None:
+    open_house.life.reload.ask(lambda: config(source={"url": "film.mp4"}))
+    open_house.serving.ended = True
+    assert not open_house.life.tick()
+    assert open_house.serving.retired == 0
+
+
+def test_a_budget_that_is_spent_ends_the_daemon(open_house: House) -> None:
+    open_house.serving.budget = 1
+    open_house.life.reload.ask(lambda: config(source={"url": "film.mp4"}))
+    with pytest.raises(EngineError):
+        open_house.ticks(2)
