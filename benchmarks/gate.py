@@ -12,15 +12,12 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from acclimate.configs.schema import Config, load_config, to_dict
 from acclimate.daemon.main import prepare
@@ -31,6 +28,7 @@ from benchmarks.gate_cell import Cell, Row, run_cell
 from benchmarks.gate_numbers import by_kind, counts, curve
 from benchmarks.gate_plot import picture
 from benchmarks.machine import machine, results_folder
+from benchmarks.resume import one_thread
 from benchmarks.scenes import DEV, DEV_STREAMS, STREAMS, fresh_seeds
 
 TAUGHT = 20_000  # drives that helpful candidates learn from, with labels; in no other use
@@ -80,10 +78,10 @@ def every_cell(
     state = work / "state"
     prepare(config, state)
     if jobs == 1:
-        set_threads()
+        one_thread()
         yield from ((cell, kept_or_run(config, state, work, cell)) for cell in todo)
         return
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), set_threads) as pool:
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), one_thread) as pool:
         running = [(cell, pool.submit(kept_or_run, config, state, work, cell)) for cell in todo]
         yield from ((cell, job.result()) for cell, job in running)
 
@@ -132,12 +130,6 @@ def main() -> None:
     (options.out / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
     picture(results, options.out / f"{name}.png")
     print(table(results))
-
-
-def set_threads() -> None:
-    """One thread a process: its neighbours have the other cores."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    torch.set_num_threads(1)
 
 
 if __name__ == "__main__":

@@ -40,11 +40,7 @@ def wanted(options: argparse.Namespace) -> Config:
 
     Raises ConfigError with every problem.
     """
-    before = options.state / "config.json"
-    if options.config is not None:
-        config = load_config(options.config)
-    else:
-        config = _prepared(before) if before.is_file() else Config()
+    config = configured(options)
     given = {k: v for k in SETTINGS if (v := getattr(options, k)) is not None}
     if "engine" in given:
         given = {"precision": "auto", **given}  # another's precision is not asked of this one
@@ -61,11 +57,17 @@ def engines_action(options: argparse.Namespace) -> int:
     return subprocess.run(command("engines", arguments), check=False).returncode
 
 
-def _prepared(path: Path) -> Config:
+def configured(options: argparse.Namespace) -> Config:
+    """--config, or what the state folder was prepared with, or the defaults."""
+    if options.config is not None:
+        return load_config(options.config)
+    prepared = options.state / "config.json"
+    if not prepared.is_file():
+        return Config()
     try:
-        return parse_config(json.loads(path.read_text()))
+        return parse_config(json.loads(prepared.read_text()))
     except ValueError as error:
-        raise ConfigError([f"{path} is torn ({error}); give --config"]) from error
+        raise ConfigError([f"{prepared} is torn ({error}); give --config"]) from error
 
 
 def _made(state: Path) -> dict[Path, int]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from acclimate.configs.schema import Config, load_config, parse_config
 from acclimate.daemon.client import holder_of
 from acclimate.daemon.commands import told_of_import
+from acclimate.daemon.engines import configured
 from acclimate.daemon.guard import settle_for_job
 from acclimate.daemon.purge import on_disk
 from acclimate.daemon.registry import Registry
@@ -111,19 +110,6 @@ def try_action(options: argparse.Namespace) -> int:
             raise SwapRefused("no daemon runs here to watch it: start `acclimate run` first")
         print(daemon.call("POST", f"/v1/adapters/{options.id}/try", {})["message"])
     return 0
-
-
-def configured(options: argparse.Namespace) -> Config:
-    """--config, or what the state folder was prepared with, or the defaults."""
-    if options.config is not None:
-        return load_config(options.config)
-    prepared = options.state / "config.json"
-    if not prepared.is_file():
-        return Config()
-    try:
-        return parse_config(json.loads(prepared.read_text()))
-    except ValueError as error:
-        raise ConfigError([f"{prepared} is torn ({error}); give --config"]) from error
 
 
 def _hours(text: str) -> float:
