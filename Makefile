@@ -1,10 +1,10 @@
 # setup: the virtual environment; demo: one story, five minutes; test; check: lint, types, imports;
-# bench-NAME: benchmarks/NAME.py.
+# bench-NAME: benchmarks/NAME.py; fuzz: go on looking for what strangers could hand us (tests/fuzz).
 PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: setup demo test check train-default train-augmented clean
+.PHONY: setup demo test check fuzz train-default train-augmented clean
 
 setup: .venv/.ready
 
@@ -24,6 +24,10 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+fuzz: setup
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable ".[fuzz]"
+	$(BIN)/python -W ignore -m tests.fuzz.run $(OPTIONS)
 
 train-default: setup
 	$(BIN)/python -m acclimate.model.pretrain

@@ -42,7 +42,6 @@ from acclimate.adapt.lora import (
 from acclimate.adapt.round import Round, read_round
 from acclimate.adapt.temperature import temperature_for
 from acclimate.adapt.train import Trained, train_round
-from acclimate.adapt.uptime import die_with_parent
 from acclimate.adapt.validate import Verdict
 from acclimate.adapt.words import Words
 from acclimate.configs.adapt import AdaptConfig
@@ -57,6 +56,7 @@ from acclimate.runtime.engine import Engine
 from acclimate.runtime.engines import open_engine
 from acclimate.runtime.evaluate import evaluate, labelled
 from acclimate.runtime.job import manifest
+from acclimate.runtime.parent import die_with_parent
 
 MIN_HELDOUT = 4
 NO_DATA = 75

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
-import signal
-import sys
 import threading
 import time
 from types import TracebackType
 
 TICK, LONGEST_TICK = 0.1, 1.0
-_PR_SET_PDEATHSIG = 1
 
 
 class Uptime:
@@ -46,9 +42,3 @@ class Uptime:
     def _last(self, now: float) -> float:
         """A tick that took longer was not run in but stood still."""
         return min(now - self._since, LONGEST_TICK)
-
-
-def die_with_parent() -> None:
-    """Linux ends this process with the daemon: one that is stopped could not see it go."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

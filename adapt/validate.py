@@ -19,7 +19,7 @@ from acclimate.adapt.signals.agreement import (
     shares,
     tables,
 )
-from acclimate.configs.schema import GateConfig
+from acclimate.configs.gate import GateConfig
 from acclimate.runtime.signals import jensen_shannon
 
 

@@ -12,7 +12,8 @@ from acclimate.daemon import words as words_of
 from acclimate.daemon.events import EventLog, append, read
 from acclimate.daemon.lifecycle import Lifecycle
 from acclimate.daemon.metrics import Metrics
-from acclimate.daemon.registry import BASE, Registry, State
+from acclimate.daemon.registry import BASE, Registry
+from acclimate.daemon.state import State
 from acclimate.errors import CorruptBundle, SwapRefused
 from acclimate.runtime.bundle import verify
 from acclimate.runtime.job import place_of

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from acclimate.configs.schema import Config, DriftConfig
+from acclimate.configs.drift import DriftConfig
+from acclimate.configs.schema import Config
 from acclimate.daemon.drift import Collected, Condition, Drift, Usual
 from acclimate.daemon.main import prepare
 from acclimate.daemon.trigger import alarmed
@@ -61,7 +62,7 @@ def course(seen: Seen, config: DriftConfig) -> Course:
     for embedding, shares, confidence, (light, contrast, change) in seen.rows():
         blind = blinded(Look(light, contrast, None), config)
         parked = motion.heed(None if np.isnan(change) else float(change))
-        if not blind:  # as acclimate.daemon.lifecycle does
+        if not blind:  # as acclimate.daemon.heard does
             signs = (embedding, float(confidence[2]), shares, STRIDE)
             drift.add(*signs)
             if condition is None and not parked and first.add(*signs):

@@ -24,7 +24,8 @@ import cv2
 import numpy as np
 
 from acclimate import __version__
-from acclimate.configs.schema import Config, SourceConfig
+from acclimate.configs.schema import Config
+from acclimate.configs.source import SourceConfig
 from acclimate.daemon.lifecycle import Lifecycle
 from acclimate.daemon.main import prepare, run
 from acclimate.runtime.bundle import load_bundle

@@ -28,6 +28,9 @@ class AdaptConfig:
     The round. `rdumb` resets `rdumb_of` to the base every `rdumb_steps` of an adapter's life
     (RDumb: entropy, 1000). `seed` is of the first round; `deadline_s`, `memory_mb`, `threads`,
     `cooldown_s` bound the process; `min_frames` in the buffer before it starts, on the `newest`.
+    Where the daemon has a cgroup of its own the kernel keeps `memory_mb`, and `cpus` processors'
+    worth of time (0 = what serving leaves); `gpu_share` is a round's part of a GPU shared by
+    NVIDIA MPS (0 = no cap; docs/gpu-sharing.md).
     Optimiser, AdamW. `lr` P 5e-5, R 5e-6 (its multiplier 0.1); `schedule` falls over the round
     (P, R constant: R's cosine takes 0.24 % off and is left out); `warmup_steps` rise from the share
     `warmup_from` (P 500 from 0.1, R 100 from 0.01); `weight_decay` R 1e-4; `clip_norm` of all
@@ -129,6 +132,8 @@ class AdaptConfig:
     cooldown_s: float = 5.0
     max_latency_ms: float = 0.0
     threads: int = 1
+    cpus: float = 0.0
+    gpu_share: float = 0.0
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     precision: Precision = "fp32"
     checkpointing: bool = False
@@ -151,10 +156,11 @@ class AdaptConfig:
 SHARES = frozenset({
     "tau", "colour", "teacher_colour", "mask_ratio", "ema", "hood", "hue", "grayscale", "blur",
     "flip", "warmup_from", "adapter_decay", "max_class_share", "min_entropy",
+    "gpu_share",
 })  # fmt: skip
 MAY_BE_ZERO = frozenset({
     "top_k", "balance", "jitter", "seed", "cooldown_s", "warmup_steps", "weight_decay", "clip_norm",
-    "temperature", "anchor", "crop", "max_latency_ms",
+    "temperature", "anchor", "crop", "max_latency_ms", "cpus",
 })  # fmt: skip
 
 _PUBLISHED: dict[str, Any] = {

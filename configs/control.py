@@ -12,9 +12,10 @@ class ControlConfig:
     """Sockets of the control API; the read-only window at `daemon.http_port` is none of them.
 
     `socket`: state/control.sock, for the daemon's own user and root (0600) or, with `group`, for
-    its members too (0660). Over TCP only if `tcp_host` names an address to listen on, and then with
-    a token (`token_file`: one line, 32 characters or more, that not everybody may read) and TLS
-    (`tls_cert`, `tls_key`: PEM files).
+    its members too (0660): a group of the daemon's user whose members may enter the state folder,
+    under the unit `acclimate` itself. Over TCP only if `tcp_host` names an address to listen on,
+    and then with a token (`token_file`: one line, 32 characters or more, that not everybody may
+    read) and TLS (`tls_cert`, `tls_key`: PEM files, the key not for everybody either).
     """
 
     socket: bool = True

@@ -8,21 +8,18 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args, get_origin, get_type_hints, runtime_checkable
 
-import yaml
-
 from acclimate.configs import adapt
 from acclimate.configs.adapt import AdaptConfig as AdaptConfig
 from acclimate.configs.adapt import Point
 from acclimate.configs.control import ControlConfig
+from acclimate.configs.drift import DriftConfig
+from acclimate.configs.gate import GateConfig
 from acclimate.configs.outputs import OutputsConfig
+from acclimate.configs.serving import ServingConfig
+from acclimate.configs.source import SourceConfig
 from acclimate.configs.trust import TrustConfig
+from acclimate.configs.yaml_text import parse_yaml
 from acclimate.errors import ConfigError
-
-EngineName = Literal[
-    "auto", "onnxruntime-cpu", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt",
-    "tensorrt-rtx",
-]  # fmt: skip
-Precision = Literal["auto", "fp32", "fp16", "bf16", "int8"]
 
 
 @runtime_checkable
@@ -31,31 +28,6 @@ class Checked(Protocol):
 
     def problems(self) -> list[str]:
         """What is wrong with it as a whole."""
-
-
-@dataclass(frozen=True)
-class SourceConfig:
-    """Where frames come from. `policy` auto = newest for live sources, every for files.
-
-    `url`: an rtsp:// or http:// address, a camera's number or device file (behind a ? its
-    `video_size`, `framerate` and `input_format`), gst:PIPELINE as gst-launch-1.0 takes it, a film,
-    an image or a folder of them, an MCAP file or a ROS 2 bag, or world:SPEC. `topic`: of a bag with
-    several that have pictures. Live ones: silent for `stale_seconds` they are torn down and tried
-    again after `reconnect_seconds`, then twice as long, up to half a minute. `transport` of RTSP;
-    udp waits up to `latency_seconds` for packets out of order. `hardware_decode`: by a device that
-    FFmpeg knows, where there is one; off: always by the processor. `hood`: polygons as in
-    `adapt.hood`, which these are added to.
-    """
-
-    url: str = "world:"
-    policy: Literal["auto", "newest", "every"] = "auto"
-    topic: str | None = None
-    transport: Literal["tcp", "udp"] = "tcp"
-    latency_seconds: float = 0.2
-    hardware_decode: bool = True
-    hood: tuple[tuple[Point, ...], ...] = ()
-    reconnect_seconds: float = 1.0
-    stale_seconds: float = 20.0
 
 
 @dataclass(frozen=True)
@@ -68,28 +40,6 @@ class ModelConfig:
 
     weights: str | None = None
     vocabulary: str = "world"
-
-
-@dataclass(frozen=True)
-class ServingConfig:
-    """What serves, and what is written out.
-
-    `size` (H, W) of a frame in pixels, `batch` frames at a time, `capacity` the most strings that
-    an engine built for a GPU takes; `sliding`: windows and an overview of each frame, slower.
-    `fit`: how a picture of another size comes into the frame, stretched or with its own aspect.
-    """
-
-    size: tuple[int, int] = (160, 224)
-    threads: int = 2
-    engine: EngineName = "auto"
-    precision: Precision = "auto"
-    capacity: int = 256
-    batch: int = 1
-    sliding: bool = False
-    fit: Literal["squash", "letterbox"] = "squash"
-    overlay_video: bool = True
-    label_png: bool = False
-    latest_hz: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -106,83 +56,6 @@ class BufferConfig:
     heldout_share: float = 0.2
     max_age_hours: float = 0.0
     key_file: str | None = None
-
-
-@dataclass(frozen=True)
-class DriftConfig:
-    """When to adapt. Drift is a distance from where the active adapter was made, in units of the
-    spread there; averages over `smoothing_frames`. What is usual is said by the first
-    `reference_frames` of an adapter while the picture moves.
-
-    Alarm: the root of the sum of squares of the embedding's distance, `entropy_weight` times how
-    far the entropy rose and `histogram_weight` times the class shares' divergence, from `threshold`
-    up until it falls below the share `release` of it. An alarm may start `burst` rounds and
-    `rounds_per_hour` in the long run (0 = no limit), `adapt.cooldown_s` apart. None while parked:
-    pictures half a second apart that differ by less than `min_change` grey levels (0 = never); and
-    nothing is learned, buffered or judged while blinded: darker than `min_light` or flatter than
-    `min_contrast`, in grey levels. Another good adapter is recalled where its distance is below
-    `recall_ratio` of the active one's.
-    """
-
-    reference_frames: int = 300
-    threshold: float = 2.0
-    release: float = 0.75
-    smoothing_frames: int = 50
-    entropy_weight: float = 1.0
-    histogram_weight: float = 0.0
-    rounds_per_hour: float = 20.0
-    burst: int = 6
-    min_change: float = 2.5
-    min_light: float = 8.0
-    min_contrast: float = 6.0
-    recall_ratio: float = 0.6
-
-
-@dataclass(frozen=True)
-class GateConfig:
-    """What a candidate must show on held-out frames, and what competes with it.
-
-    Bounds (shares 0..1, JS divergence in bits): `max_histogram_js` is for what was learned,
-    `max_jump_js` for all that changes in a swap, colours too.
-    Contest (points of mIoU, at `confidence` by a paired bootstrap over `frames` frames): what was
-    learned must beat the best of what serves, the base, both with the stream's colours moved
-    `adapt.colour` of the way to daylight's, the base with those moved `normalise`, and the `recall`
-    nearest good adapters. The best of them, by the stream's frames and dressed scenes together,
-    serves if it beats what does: by `margin` where only the base's colours change, else by
-    `margin_learned`. "not_worse" asks of what was learned only that it is not surely worse. In the
-    eyes of the best's own changed views it may lose `max_teacher_drop`.
-    Labelled scenes of the source in the stream's look decide where there are some (`dressed`, the
-    embedded bases): what was learned must gain `margin_dressed` there, at `confidence`, and not
-    lose more than `max_duel_loss` in the duel; then bounds that ask for sameness are not asked.
-    Memory: it may lose `max_memory_drop` on `memory_frames` frames of earlier conditions, of which
-    all bundles together keep `memory_mb`, and `max_source_drop` on the source's probe scenes.
-    `labelled_dir`: pictures of yours; the mean may lose `max_labelled_drop`, each safety class
-    `max_safety_drop`.
-    """
-
-    min_pseudo_miou: float = 0.5
-    min_agreement: float = 0.99
-    max_histogram_js: float = 0.02
-    max_jump_js: float = 0.3
-    min_class_recall: float = 0.5
-    contest: Literal["better", "not_worse"] = "better"
-    margin: float = 0.5
-    confidence: float = 0.9
-    margin_learned: float = 1.5
-    max_teacher_drop: float = 6.0
-    dressed: bool = True
-    margin_dressed: float = 0.05
-    max_duel_loss: float = 1.0
-    normalise: tuple[float, ...] = (1.0,)
-    recall: int = 1
-    frames: int = 12
-    memory_frames: int = 12
-    memory_mb: float = 16.0
-    max_memory_drop: float = 5.0
-    max_source_drop: float = 5.0
-    labelled_dir: str | None = None
-    max_labelled_drop: float = 1.0
-    max_safety_drop: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -288,10 +161,10 @@ MOST_NAMES = 8
 def load_config(path: Path) -> Config:
     """Read a YAML file; raises ConfigError with every problem in it."""
     try:
-        raw = yaml.safe_load(path.read_text())
+        raw = parse_yaml(path.read_text())
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"cannot read {path}: {error}"]) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ConfigError([f"{path} is not YAML: {error}"]) from error
     return parse_config(raw if raw is not None else {})
 

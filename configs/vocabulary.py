@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from acclimate.configs.vocabulary_checks import problems_of
+from acclimate.configs.yaml_text import parse_yaml
 from acclimate.errors import ConfigError
 
 PACKAGED = Path(__file__).parent / "vocabularies"
@@ -146,11 +146,11 @@ def load_vocabulary(name_or_path: str) -> Vocabulary:
     packaged = PACKAGED / f"{name_or_path}.yaml"
     path = packaged if packaged.is_file() else Path(name_or_path)
     try:
-        raw = yaml.safe_load(path.read_text())
+        raw = parse_yaml(path.read_text())
     except OSError as error:
         known = ", ".join(sorted(p.stem for p in PACKAGED.glob("*.yaml")))
         raise ConfigError([f"vocabulary {name_or_path!r}: {error}; packaged: {known}"]) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ConfigError([f"vocabulary {path} is not YAML: {error}"]) from error
     return parse_vocabulary(raw, str(path))
 

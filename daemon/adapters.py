@@ -85,7 +85,7 @@ def _learned(made: dict[str, Any]) -> dict[str, str]:
         )
     if frames:
         rows["frames"] = (
-            f"{frames['frames']} of the buffer, sha256 of their names {frames['digest']}"
+            f"{frames.get('frames')} of the buffer, sha256 of their names {frames.get('digest')}"
         )
     elif isinstance(stems := training.get("frames"), list):
         rows["frames"] = f"{len(stems)} of the buffer"

@@ -8,12 +8,14 @@ time, and then withdrawn if nobody had begun.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import deque
 from concurrent.futures import Future
 from typing import Annotated, Any
 from uuid import uuid4
 
-from fastapi import FastAPI, HTTPException, Path, Query, Request
+from fastapi import FastAPI, HTTPException, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 
 from acclimate import __version__
@@ -208,9 +210,17 @@ def application(life: Lifecycle, config: Config, patience: float = PATIENCE) -> 
             raise HTTPException(404, f"there is no adapter {name}")
         return {"state": life.registry.word_for(name), **made}
 
+    app.add_exception_handler(RequestValidationError, _unfit)
     _wishes(app, desk)
     _words(app, desk, life)
     return app
+
+
+async def _unfit(_: Request, error: Exception) -> Response:
+    """What is wrong with a request, without what it was: that may be no text at all."""
+    assert isinstance(error, RequestValidationError)
+    told = [{key: one[key] for key in ("type", "loc", "msg")} for one in error.errors()]
+    return Response(json.dumps({"detail": told}), 422, media_type="application/json")
 
 
 def _wishes(app: FastAPI, desk: Desk) -> None:

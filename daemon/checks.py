@@ -235,7 +235,8 @@ def rights(patient: Patient) -> Finding | None:
         return None
     found = patient.state.stat()
     mode, owner = stat.S_IMODE(found.st_mode), user_name(found.st_uid)
-    if not os.access(patient.state, os.W_OK):
+    read_only = os.statvfs(patient.state).f_flag & os.ST_RDONLY  # `writing` says so
+    if not read_only and not os.access(patient.state, os.W_OK):
         return Finding(
             "rights", "problem",
             f"{patient.state} is {owner}'s, and {user_name(os.geteuid())} may not write there",

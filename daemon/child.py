@@ -14,7 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from acclimate.daemon.processes import PROCESSES, command
+from acclimate.configs.adapt import AdaptConfig
+from acclimate.daemon import cgroup
+from acclimate.daemon.background import step_back
+from acclimate.daemon.processes import PROCESSES, command, environment
 
 LOG_LIMIT = 2**20
 LAST_WORDS = 5.0
@@ -22,18 +25,22 @@ Message = dict[str, Any]
 
 
 class Child:
-    """Started on construction in its own session; its stderr goes to `log`."""
+    """Started on construction in its own session; its stderr goes to `log`. `limits` are what a
+    background process may take; those the kernel does not keep are its owner's to watch."""
 
-    def __init__(self, name: str, arguments: list[str], log: Path) -> None:
-        self.name, self.log = name, log
+    def __init__(
+        self, name: str, arguments: list[str], log: Path, limits: AdaptConfig | None = None
+    ) -> None:
+        self.name, self.log, self._kills = name, log, cgroup.kills()
         with _opened(log) as errors:
             self._process = subprocess.Popen(
                 command(name, arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=errors, text=True, errors="replace", start_new_session=True,
-                env={**os.environ, **dict(PROCESSES[name].env)},
+                env=environment(name, limits),
             )  # fmt: skip
-        with contextlib.suppress(ProcessLookupError):
-            os.setpriority(os.PRIO_PROCESS, self.pid, PROCESSES[name].nice)
+        if PROCESSES[name].background:
+            cgroup.confine(self.pid, limits)
+            step_back(self.pid)
         self._events: queue.Queue[Message] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -48,6 +55,11 @@ class Child:
         """None while it lives or has words left to be read; negative: the signal that killed it."""
         unheard = self._reader.is_alive() or not self._events.empty()
         return None if unheard else self._process.poll()
+
+    @property
+    def starved(self) -> bool:
+        """Did the kernel end it because memory ran out? Only a capped one can tell."""
+        return self._process.poll() == -signal.SIGKILL and cgroup.kills() > self._kills
 
     def events(self) -> list[Message]:
         """What it said since the last call."""
@@ -106,9 +118,9 @@ class Child:
         """A line as an event; anything else that was printed becomes an error event."""
         try:
             message = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             message = None
-        if isinstance(message, dict) and "event" in message:
+        if isinstance(message, dict) and isinstance(message.get("event"), str):
             return message
         return {"event": "error", "message": f"{self.name} said {line.strip()!r}"}
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from acclimate import __version__
 from acclimate.configs.schema import Config, load_config
+from acclimate.configs.source import public
 from acclimate.configs.vocabulary import load_served
 from acclimate.daemon import (
     adapters,
@@ -31,7 +32,7 @@ from acclimate.daemon.service import Service, no_file
 from acclimate.daemon.signals import Signals
 from acclimate.daemon.status import read_status, sentence, table
 from acclimate.daemon.steer import existing
-from acclimate.errors import AcclimateError, ConfigError, Stopped
+from acclimate.errors import AcclimateError, ConfigError, InUse, Stopped
 
 EX_CONFIG = 78
 
@@ -43,10 +44,10 @@ def main(arguments: list[str] | None = None) -> int:
         return int(options.action(options))
     except ConfigError as error:
         for problem in error.problems:
-            print(f"error: {problem}", file=sys.stderr)
-        return EX_CONFIG
+            print(f"error: {public(problem)}", file=sys.stderr)
+        return 1 if isinstance(error, InUse) else EX_CONFIG  # systemd tries 1 again
     except (AcclimateError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {public(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -74,7 +74,8 @@ def holder_of(state: Path) -> Iterator[Daemon | None]:
                 if time.monotonic() > deadline:
                     raise SwapRefused(
                         f"the daemon on {state} does not answer at {path}: it is still starting, "
-                        "it hangs, or control.socket is off; see `acclimate doctor`"
+                        "it hangs, or it has no socket (control.socket is off, or the disk takes "
+                        "none); see `acclimate doctor`"
                     ) from None
                 time.sleep(PAUSE)
         yield Daemon(path) if daemon else None

@@ -194,17 +194,19 @@ def manual(asked: Asked) -> str:
 
 def known(registry: Registry, name: str) -> dict[str, Any]:
     """An adapter's manifest; raises SwapRefused naming those there are."""
-    made = registry.manifest(name)
-    if made is None:
-        raise SwapRefused(f"there is no adapter {name}; there are {', '.join(registry.names())}")
+    made = registry.manifest(name) if name in (names := registry.names()) else None
+    if made is None:  # or a path that leads to one, which no quarantine would know by that name
+        raise SwapRefused(f"there is no adapter {name}; there are {', '.join(names)}")
     return made
 
 
 def fit_to_serve(registry: Registry, name: str) -> None:
     """Raises SwapRefused with the reason why an adapter may not serve."""
-    known(registry, name)
+    made = known(registry, name)
     if name in registry.state.quarantined:
         raise SwapRefused(f"{name} is quarantined: {registry.state.quarantined[name]}")
+    if name != BASE and (why := registry.condemned(made)) is not None:
+        raise SwapRefused(f"{name} must not serve: {why}")
     if (why := registry.distrust(name)) is not None:
         raise SwapRefused(why)
     if not registry.may_serve(name):

@@ -6,6 +6,7 @@ uvicorn runs in threads of the daemon's process; nothing here can hold up the li
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import grp
 import hmac
 import os
@@ -48,20 +49,33 @@ class Control:
     """Listens as the configuration says until `close`.
 
     Raises ConfigError where TCP was asked for and cannot be had. A folder that takes no socket
-    costs the socket, never the serving: an event tells.
+    costs the socket, never the serving: an event tells, and `open_socket` tries again.
     """
 
     def __init__(self, config: ControlConfig, state: Path, app: ASGIApp, events: EventLog) -> None:
-        self._path = state / "control.sock"
+        self._config, self._path = config, state / "control.sock"
+        self._app, self._events = app, events
         self._threads: list[tuple[Server, threading.Thread]] = []
+        self._open, self._told = not config.socket, ""
         self.port: int | None = None
         if config.tcp_host is not None:
             self._listen_on_tcp(config, app)
-        if config.socket:
-            try:
-                self._start(unix_socket(self._path, config.group), _limited(app), http=Peer)
-            except (OSError, KeyError) as error:
-                events.write("control_off", what="socket", reason=str(error))
+        self.open_socket()
+
+    def open_socket(self) -> None:
+        """Listen on the Unix socket, unless it is open or nobody wants it; what is in the way is
+        told once."""
+        if self._open:
+            return
+        try:
+            listening = unix_socket(self._path, self._config.group)
+        except (OSError, KeyError) as error:
+            if str(error) != self._told:
+                self._events.write("control_off", what="socket", reason=str(error))
+            self._told = str(error)
+            return
+        self._open = True
+        self._start(listening, _limited(self._app), http=Peer)
 
     def _listen_on_tcp(self, config: ControlConfig, app: ASGIApp) -> None:
         assert config.tcp_host is not None
@@ -91,7 +105,8 @@ class Control:
             server.should_exit = True
         for _, serve in self._threads:
             serve.join(JOIN)
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a read-only disk says so of what is not there, too
+            self._path.unlink(missing_ok=True)
 
 
 def unix_socket(path: Path, group: str | None) -> socket.socket:
@@ -107,7 +122,8 @@ def unix_socket(path: Path, group: str | None) -> socket.socket:
             listening.bind(address)
         path.chmod(0o600)
         if number is not None:
-            os.chown(path, -1, number)
+            if path.stat().st_gid != number:  # the unit allows no chown
+                os.chown(path, -1, number)
             path.chmod(0o660)
         listening.listen()
     except OSError:

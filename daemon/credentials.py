@@ -27,6 +27,10 @@ def secrets_of(config: ControlConfig) -> bytes:
     except OSError as error:
         problems.append(f"control.token_file: {error}")
     try:
+        if Path(str(config.tls_key)).stat().st_mode & 0o007:
+            problems.append(
+                f"control.tls_key: everybody may read {config.tls_key}; chmod 600 {config.tls_key}"
+            )
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(str(config.tls_cert), str(config.tls_key), password="")
     except (OSError, ValueError) as error:

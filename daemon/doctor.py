@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
+import shutil
 import socket
 import subprocess
 from collections.abc import Callable
@@ -14,12 +14,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from acclimate.configs.schema import Config, load_config, parse_config
+from acclimate.configs.schema import Config
+from acclimate.configs.source import public
 from acclimate.configs.vocabulary import load_served
-from acclimate.daemon.checks import MACHINE, Check, Finding, Patient
+from acclimate.daemon import checks
+from acclimate.daemon.checks import Check, Finding, Patient
+from acclimate.daemon.engines import configured
+from acclimate.daemon.hold import ask, is_held, living
 from acclimate.daemon.processes import can_adapt, command
 from acclimate.daemon.registry import Registry
-from acclimate.daemon.status import ledger_line, read_status
+from acclimate.daemon.shares import SHARES
+from acclimate.daemon.status import ledger_line
 from acclimate.errors import ConfigError, CorruptBundle
 
 PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
@@ -31,17 +36,26 @@ SIGNS = {"ok": "ok", "warning": "WARNING", "problem": "PROBLEM"}
 def examine(state: Path, config: Config, status: dict[str, Any] | None) -> list[Finding]:
     """Every check; `status` is the running daemon's."""
     patient = Patient(state, config, status)
-    return [found for check in (*CHECKS, *MACHINE) if (found := check(patient)) is not None]
+    return [found for check in (*CHECKS, *MACHINE) if (found := _told(check, patient)) is not None]
+
+
+def _told(check: Check, patient: Patient) -> Finding | None:
+    """What a check found; one that may not look says so and keeps the others from nothing."""
+    try:
+        return check(patient)
+    except OSError as error:
+        return Finding(check.__name__, "problem", str(error), "see rights, disk and writing")
 
 
 def daemon(patient: Patient) -> Finding:
     """Does it run, does it answer, is it well?"""
-    status, living = patient.status, _living(patient.state)
-    if status is None and living is None:
+    status, process = patient.status, living(patient.state)
+    if status is None and process is None and not is_held(patient.state):
         return Finding("daemon", "ok", f"none runs on {patient.state}")
     if status is None:
+        who = "a daemon" if process is None else f"process {process}"
         return Finding(
-            "daemon", "problem", f"process {living} runs on {patient.state} and does not answer",
+            "daemon", "problem", f"{who} runs on {patient.state} and does not answer",
             "wait while it starts; else look at its logs and restart it",
         )  # fmt: skip
     if not 0 <= _unaccounted(status["frames"]) <= IN_FLIGHT:
@@ -63,18 +77,6 @@ def _unaccounted(ledger: dict[str, Any]) -> int:
     """Frames captured of which nobody says what became of them; those in flight are among them."""
     dropped: int = sum(ledger["dropped"].values())
     return int(ledger["captured"]) - int(ledger["served"]) - dropped
-
-
-def _living(state: Path) -> int | None:
-    """The process that says it runs on the folder, if it lives."""
-    try:
-        pid = int(json.loads((state / "daemon.json").read_text())["pid"])
-        os.kill(pid, 0)
-    except PermissionError:
-        return pid
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return pid
 
 
 def registry(patient: Patient) -> Finding | None:
@@ -156,22 +158,23 @@ def _one_source(url: str, seen: str) -> Finding:
     if trouble is None and state in ("stale", "failed"):
         trouble = f"it can be reached, and is {seen}", "look at the camera's own page, its codec"
     if trouble is None:
-        return Finding("source", "ok", f"{_shown(url)} can be reached")
-    return Finding("source", "problem", f"{_shown(url)}: {trouble[0]}", trouble[1])
-
-
-def _shown(url: str) -> str:
-    """Without a name and a password."""
-    return re.sub(r"//[^/@]*@", "//", url)
+        return Finding("source", "ok", f"{public(url)} can be reached")
+    return Finding("source", "problem", f"{public(url)}: {trouble[0]}", trouble[1])
 
 
 def _unreachable(url: str) -> tuple[str, str] | None:
     """What is wrong and what to do; None where it can be reached."""
     if url.startswith("world:"):
         return None
+    if url.startswith("gst:"):
+        if shutil.which("gst-launch-1.0") is not None:
+            return None
+        return "gst-launch-1.0 is not installed", "apt install gstreamer1.0-tools"
     if "://" in url:
         return _no_answer(url)
-    path = Path(f"/dev/video{url}" if url.isdigit() else url)
+    device = url.split("?")[0]  # a camera on a cable may have options
+    path = Path(f"/dev/video{device}" if device.isdigit() else url)
+    path = Path(device) if device.startswith("/dev/") else path
     if not path.exists():
         return f"there is no {path}", "plug it in, or set source.url; v4l2-ctl --list-devices"
     if not os.access(path, os.R_OK):
@@ -201,6 +204,7 @@ def _no_answer(url: str) -> tuple[str, str] | None:
 
 
 CHECKS: tuple[Check, ...] = (daemon, registry, engine, source)
+MACHINE: tuple[Check, ...] = (*checks.MACHINE, *SHARES)
 
 
 # ---- the command
@@ -209,9 +213,7 @@ CHECKS: tuple[Check, ...] = (daemon, registry, engine, source)
 def doctor_action(options: argparse.Namespace) -> int:
     """Find what is wrong with driver, engine, camera, disk, clock, and say what to do."""
     config, findings = _configuration(options)
-    answered = read_status(options.state) if options.state.is_dir() else {"daemon": None}
-    status = answered if answered["daemon"] is not None else None
-    findings += examine(options.state, config, status)
+    findings += examine(options.state, config, ask(options.state))
     if options.json:
         print(json.dumps([asdict(one) for one in findings], indent=1))
     else:
@@ -221,20 +223,15 @@ def doctor_action(options: argparse.Namespace) -> int:
 
 def _configuration(options: argparse.Namespace) -> tuple[Config, list[Finding]]:
     """--config, or what the state folder was prepared with, or the defaults."""
-    prepared = options.state / "config.json"
     try:
-        if options.config is not None:
-            config = load_config(options.config)
-        else:
-            config = (
-                parse_config(json.loads(prepared.read_text())) if prepared.is_file() else Config()
-            )
+        config = configured(options)
         load_served(config.model.vocabulary)
-    except (ConfigError, OSError, ValueError) as error:
+    except (ConfigError, OSError) as error:
         told = "; ".join(str(error).splitlines())
         return Config(), [
             Finding("config", "problem", told, "mend it; checked on are the defaults")
         ]
+    prepared = options.state / "config.json"
     named = options.config or (prepared if prepared.is_file() else "the defaults")
     return config, [Finding("config", "ok", str(named))]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from acclimate.configs.schema import DriftConfig
+from acclimate.configs.drift import DriftConfig
 from acclimate.runtime.signals import jensen_shannon
 
 Vector = NDArray[np.float64]
@@ -123,6 +123,8 @@ class Drift:
     def ratio(self, condition: Condition | None) -> float | None:
         """Distance from `condition` in units of its spread; None while either is unknown."""
         if condition is None or self._average is None:
+            return None
+        if condition.mean.shape != self._average.shape:  # another base's
             return None
         return float(np.linalg.norm(self._average - condition.mean)) / condition.spread
 

@@ -8,14 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import Any, get_args
 
-from acclimate.configs.schema import (
-    Config,
-    EngineName,
-    Precision,
-    load_config,
-    parse_config,
-    to_dict,
-)  # fmt: skip
+from acclimate.configs.schema import Config, load_config, parse_config, to_dict
+from acclimate.configs.serving import EngineName, Precision
 from acclimate.configs.vocabulary import load_served
 from acclimate.daemon.main import only_one, prepare
 from acclimate.daemon.processes import command

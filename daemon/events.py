@@ -13,10 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from acclimate.configs.source import public
 from acclimate.runtime.durable import sync
 
 Event = dict[str, Any]
-CHUNK = 2**12
+CHUNK, LONGEST_TAIL = 2**12, 2**16
 MOST_BYTES, MOST_EVENTS = 2**24, 1000
 
 
@@ -35,7 +36,7 @@ class EventLog:
     def write(self, event: str, **details: Any) -> None:
         """Note an event; `t` is in seconds since the log was opened, `time` is the wall clock."""
         t = round(time.monotonic() - self._started, 2)
-        row = {"event": event, "t": t, "time": time.time(), **details}
+        row = {"event": event, "t": t, "time": time.time(), **_discreet(details)}
         self.events.append(row)
         try:
             append(self._path, row)
@@ -45,6 +46,15 @@ class EventLog:
         except OSError as error:
             print(f"event log {self._path}: {error}", file=sys.stderr)
         self._listener(row)
+
+
+def _discreet(told: Any) -> Any:
+    """Whoever writes the event: errors may quote an address with a camera's password."""
+    if isinstance(told, dict):
+        return {key: _discreet(value) for key, value in told.items()}
+    if isinstance(told, list | tuple):
+        return type(told)(map(_discreet, told))
+    return public(told) if isinstance(told, str) else told
 
 
 def older(path: Path) -> Path:
@@ -62,7 +72,7 @@ def append(path: Path, row: Event) -> None:
         whole = end = file.seek(0, os.SEEK_END)
         text = _line(row)
         if tail := _after_last_newline(file, end):
-            if _parsed(tail) is not None:
+            if _parsed(tail) is not None or len(tail) >= LONGEST_TAIL:  # a line of zeros stays one
                 text = b"\n" + text
             else:
                 told = {"event": "log_repaired", "t": row["t"], "time": row["time"]}
@@ -106,7 +116,7 @@ def _line(row: Event) -> bytes:
 
 def _after_last_newline(file: io.FileIO, end: int) -> bytes:
     tail = b""
-    while end and b"\n" not in tail:
+    while end and b"\n" not in tail and len(tail) < LONGEST_TAIL:
         start = max(0, end - CHUNK)
         file.seek(start)
         tail, end = file.read(end - start) + tail, start

@@ -6,9 +6,8 @@ Nothing is deleted: what is rotten moves to `lost+found/`, under the path that i
 from __future__ import annotations
 
 import argparse
-import fcntl
+import contextlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -18,16 +17,24 @@ from typing import Any
 
 from acclimate.daemon.events import older, read
 from acclimate.daemon.fsck_truth import check_truth, rebuild, what_is_wrong_with
+from acclimate.daemon.hold import is_held
 from acclimate.daemon.main import only_one
 from acclimate.daemon.registry import BASE
 from acclimate.daemon.words import read_kept
-from acclimate.errors import AcclimateError, ConfigError, CorruptBundle, EngineError
+from acclimate.errors import (
+    AcclimateError,
+    ConfigError,
+    CorruptBundle,
+    EngineError,
+    SourceError,
+)
 from acclimate.runtime import cache
 from acclimate.runtime.bundle import verify
 from acclimate.runtime.durable import make_folder, sha256, sync, write_atomic
 from acclimate.runtime.engine import EngineInfo
 from acclimate.runtime.entry import ROT, sequence_of, share_of, signals
-from acclimate.runtime.retention import LOST
+from acclimate.runtime.retention import LOST, frames
+from acclimate.runtime.vault import Vault
 
 
 @dataclass(frozen=True)
@@ -108,9 +115,13 @@ class Folder:
                 yield self._lost("vocabulary", path, "its words are not those of its name")
 
     def _buffer(self) -> Iterator[Problem]:
-        for path in _inside(self.state / "buffer", "*.npz"):
+        for path in frames(self.state / "buffer"):
+            if path.suffix == ".tmp":
+                continue
             try:
-                sequence_of(path), share_of(path), signals(path.read_bytes())
+                sequence_of(path), share_of(path)
+                with contextlib.suppress(SourceError):  # encrypted: all that is seen without a key
+                    signals(Vault(None).open(path.name, path.read_bytes()))
             except FileNotFoundError:  # a daemon that runs has just removed it
                 continue
             except OSError as error:
@@ -222,21 +233,6 @@ def _move(state: Path, path: Path, keep: bool = False) -> None:
     path.rename(free)
     sync(free.parent)
     sync(path.parent)
-
-
-def is_held(state: Path) -> bool:
-    """Does a daemon run on it? Asked without leaving a trace."""
-    try:
-        handle = os.open(state / "daemon.json", os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
 
 
 def fsck_action(options: argparse.Namespace) -> int:

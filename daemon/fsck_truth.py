@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.daemon.events import Event, older, read
-from acclimate.daemon.registry import BASE, Registry, State
+from acclimate.daemon.registry import BASE, Registry
+from acclimate.daemon.state import State
+from acclimate.daemon.truth import is_name
 from acclimate.errors import CorruptBundle
 from acclimate.runtime.bundle import verify
 from acclimate.runtime.durable import make_folder, write_atomic
@@ -24,7 +26,7 @@ from acclimate.runtime.job import manifest
 from acclimate.runtime.retention import LOST
 
 REBUILT = "rebuild it from the adapters on disk and the event log"
-_ID = re.compile(r"a(\d+)")
+_ID = re.compile(r"a([0-9]{1,18})")
 
 
 @dataclass
@@ -57,13 +59,13 @@ class Story:
 
     def _hear(self, row: Event, untried: object) -> None:
         name, kind = row.get("id"), row["event"]
-        if not isinstance(name, str):
+        if not is_name(name):
             return
         if found := _ID.fullmatch(name):
             self.highest = max(self.highest, int(found[1]))
         if kind in ("quarantined", "rolled_back") or (kind == "swap_refused" and name != untried):
             self._condemn(name, str(row.get("reason")))
-        if kind in ("rolled_back", "set_aside") and isinstance(row.get("to"), str):
+        if kind in ("rolled_back", "set_aside") and is_name(row.get("to")):
             self._serves(row["to"])
         if kind == "rolled_back" and row.get("to") in self.good:
             self.good = self.good[: self.good.index(row["to"]) + 1]
@@ -120,6 +122,17 @@ def check_truth(state: Path) -> Iterator[tuple[str, str, bool]]:
         )
 
 
+def readable(state: Path) -> str | None:
+    """Make a truth that cannot be read anew: it must not keep a daemon from serving, and nobody
+    may be there to call fsck. Returns what was wrong with it, None for nothing; raises OSError."""
+    try:
+        Registry(state)
+    except CorruptBundle as error:
+        rebuild(state)
+        return str(error)
+    return None
+
+
 def rebuild(state: Path) -> None:
     """Write a truth that is true; the old one goes to lost+found. Raises OSError."""
     path, old = state / "state.json", None
@@ -151,6 +164,7 @@ def _merged(old: State | None, story: Story, state: Path) -> State:
         previous=known.previous if kept_previous else None,
         candidate=known.candidate if candidate_there else None,
         good=good, quarantined=quarantined, reference=known.reference, words=known.words,
+        paused=known.paused, pinned=known.pinned if fits else None,
     )  # fmt: skip
 
 
@@ -160,7 +174,9 @@ def what_is_wrong_with(folder: Path, name: str) -> str | None:
         made = verify(folder)
     except (CorruptBundle, OSError) as error:
         return str(error) if folder.exists() else None
-    return None if made["id"] == name else f"it is the adapter {made['id']}"
+    if made["id"] != name:
+        return f"it is the adapter {made['id']!r:.80}"
+    return "its manifest cannot be" if manifest(folder) is None else None
 
 
 def _adapters(state: Path) -> dict[str, dict[str, Any]]:

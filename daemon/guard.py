@@ -15,8 +15,8 @@ from acclimate.runtime.vault import Vault
 def settle(config: Config, state: Path | None = None) -> None:
     """Hand the rules of trust on to all processes started from here.
 
-    Raises ConfigError with every key that will not do, among them one that the frames buffered in
-    `state` were not encrypted with: nothing of them is removed.
+    Raises ConfigError with every key that will not do. With a `state` folder to serve from the
+    buffer's is left out: without it nothing is learned and nothing removed, and serving goes on.
     """
     problems: list[str] = []
     try:
@@ -28,7 +28,7 @@ def settle(config: Config, state: Path | None = None) -> None:
             "trust.require_signatures without trust.signing_key: what rounds make could never "
             "serve; name a key (`acclimate keys new`) or set adapt.enabled: false"
         )
-    problems += _buffer(config.buffer, state)
+    problems += locked_out(config.buffer, None) if state is None else []
     if problems:
         raise ConfigError(problems)
 
@@ -42,7 +42,8 @@ def _rounds(config: Config) -> bool:
     return config.adapt.enabled and can_adapt()
 
 
-def _buffer(config: BufferConfig, state: Path | None) -> list[str]:
+def locked_out(config: BufferConfig, state: Path | None) -> list[str]:
+    """What is wrong with the buffer's key."""
     vault = Vault(config.key_file)
     why = vault.trouble if state is None else vault.locked_out(state / "buffer")
     return [] if why is None else [f"buffer.key_file: {why}"]

@@ -72,8 +72,32 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>acclimate<
 PICTURE = re.compile(r"/(latest(?:-[\w-]+)?\.(jpg|png))")
 STREAM = re.compile(r"/stream((?:-[\w-]+)?)\.mjpg")
 VIEWERS, LOOK_S, EDGE = 4, 0.1, "frame"  # streams at once; how often a picture is looked for
+MOST_GUESTS = 32
 KINDS = {"jpg": "image/jpeg", "png": "image/png"}
 Reply = tuple[int, str, bytes]
+
+
+class _Server(ThreadingHTTPServer):
+    """With at most MOST_GUESTS at once: a thread and a descriptor each are the daemon's own, and
+    whoever holds thousands of them open would take away those of its files and processes."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self._rooms = threading.BoundedSemaphore(MOST_GUESTS)
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Turned away where it is full."""
+        if self._rooms.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """In a thread of its own."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._rooms.release()
 
 
 class Window:
@@ -86,7 +110,7 @@ class Window:
         self._state, self._status, self._metrics = state, status, metrics
         self._closing, self._viewers = threading.Event(), threading.BoundedSemaphore(VIEWERS)
         try:
-            self._server = ThreadingHTTPServer((host, port), self._handler())
+            self._server = _Server((host, port), self._handler())
         except (OSError, OverflowError) as error:
             raise ConfigError(
                 [f"daemon.http_port: cannot listen on {host}:{port} ({error}); 0 takes a free one"]

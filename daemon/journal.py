@@ -39,7 +39,8 @@ def follow(
 def history(path: Path) -> Iterator[Event]:
     """Every change of what is served, as {time, actor, from, to, reason}."""
     for event in read(path, kind="served"):
-        if event.keys() >= CHANGE:
+        words = [event.get(key) for key in CHANGE - {"time"}]
+        if type(event.get("time")) in (int, float) and all(isinstance(one, str) for one in words):
             yield {key: event[key] for key in CHANGE}
 
 

@@ -10,8 +10,8 @@ from prometheus_client.metrics import MetricWrapperBase
 MOST = 9  # values of a label at one time
 OTHER = "other"
 OUTCOMES = (
-    "served", "superseded", "stopped", "unreadable", "no_picture", "inference_error",
-    "runtime_died", OTHER,
+    "served", "superseded", "stopped", "unreadable", "corrupt", "no_picture",
+    "inference_error", "runtime_died", OTHER,
 )  # fmt: skip
 SOURCE_STATES = ("connecting", "live", "stale", "failed", "ended", OTHER)
 UNFIT = ("blind", "parked")

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.configs.schema import Config
+from acclimate.daemon.books import UNTOLD, last_told
 from acclimate.daemon.commands import Commands
 from acclimate.daemon.events import EventLog
 from acclimate.daemon.gauges import expose
+from acclimate.daemon.heard import REWORDED, Heard
 from acclimate.daemon.inbox import Inbox
 from acclimate.daemon.metrics import Metrics
 from acclimate.daemon.pause import Pause
@@ -34,7 +36,8 @@ from acclimate.daemon.words import file_of
 
 Message = dict[str, Any]
 SWAP_TIMEOUT = 30.0
-REWORDED = "vocabulary"
+STILLBORN = 2  # such deaths in a row are the adapter's fault, however good it was: a driver changed
+AGAIN = "again"
 
 
 class Lifecycle:
@@ -58,14 +61,12 @@ class Lifecycle:
         self.reload = Reload(self)
         self.swapping: tuple[str, str, float] | None = None  # id, why, deadline
         self.because = ("", "")  # who asked for that swap, and why
+        self._told = last_told(state)  # what serves by the history
         self.trouble: str | None = None
         self.engine: Message = {}  # name, precision and reason of what serves
-        self._since_frame = 0
-        self._listeners: dict[str, Callable[[Message], None]] = {
-            "stats": self._on_stats, "swapped": self._on_swapped, "refused": self._on_refused,
-            "ready": self._on_ready, "error": self._on_error, "done": lambda _: None,
-            "shadow": self.shadow.heed, "purged": self.purge.heed,
-        }  # fmt: skip
+        self._owed = nothing
+        self.excused = False  # the next death of the serving process is not its own fault
+        self.heard = Heard(self)
         expose(self)
 
     def start(self) -> None:
@@ -76,15 +77,18 @@ class Lifecycle:
         """What a fresh serving process begins with: an adapter that is there and passed probation;
         with a restart the signals that it would be compared with are gone."""
         state, active = self.registry.state, self.registry.state.active
-        if active not in state.good or not self.registry.may_serve(active):
+        if active != self._told:
+            self.changed("start", self._told, active, UNTOLD)
+        proven = active in state.good or active == state.pinned  # a person's word outlives restarts
+        if not proven or not self.registry.may_serve(active):
             target, unfit = self.registry.way_back(), "it is gone or made for other words or base"
             unfit = self.registry.distrust(active) or unfit
-            why = unfit if active in state.good else "it did not pass probation"
+            why = unfit if proven else "it did not pass probation"
             self.keep(self.registry.activate, target)
             why = state.quarantined.get(active, why)
             self.events.write("set_aside", id=active, to=target, reason=why)
-            actor = "start" if active in state.good else "probation"
-            self._changed(actor, active, target, why)
+            actor = "start" if proven else "probation"
+            self.changed(actor, active, target, why)
         return state.active
 
     def tick(self) -> bool:
@@ -102,7 +106,7 @@ class Lifecycle:
 
     def _decide(self) -> None:
         if (candidate := self.rounds.watch()) is not None:
-            self._swap_in(candidate)
+            self.swap_in(candidate)
         self._watch_swap()
         self._watch_probation()
         self._watch_words()
@@ -113,6 +117,7 @@ class Lifecycle:
         if not self.changing and not self._recall():
             self.rounds.start_if_needed()
         self.purge.look()
+        self._pay()
         self.registry.save()
 
     def keep(self, change: Callable[..., None], *values: Any) -> None:
@@ -122,17 +127,22 @@ class Lifecycle:
         except OSError as error:
             self._on_trouble(str(error))
 
+    def owe(self, write: Callable[[], None]) -> None:
+        """Write this to the state folder, now or as soon as it can be; until then it is trouble."""
+        self._owed = write
+        self.keep(self._pay)
+
+    def _pay(self) -> None:
+        self._owed()
+        self._owed = nothing
+
     def listen(self) -> None:
         """Take in what the serving process said."""
-        self._heed(self.serving.events())
-
-    def _heed(self, said: list[Message]) -> None:
-        for event in said:
-            self._listeners[event["event"]](event)
+        self.heard.heed(self.serving.events())
 
     def renew(self) -> None:
         """Another serving process in place of the one that runs, which ends in order."""
-        self._heed(self.serving.retire())
+        self.heard.heed(self.serving.retire())
         self.probation = None
         self._start_again()
 
@@ -143,7 +153,7 @@ class Lifecycle:
         except OSError as error:
             self._on_trouble(str(error))
         self.rounds.cancel()
-        self._heed(self.serving.stop())
+        self.heard.heed(self.serving.stop())
         self.purge.give_up("the daemon stopped")
         self.rewording.refuse("the daemon stopped")
 
@@ -157,92 +167,6 @@ class Lifecycle:
         """Is what serves, or its words, about to change or newly changed?"""
         return any(x is not None for x in (self.probation, self.swapping, self.rewording.now))
 
-    # ---- what the serving process says
-
-    def _on_ready(self, event: Message) -> None:
-        self.metrics.serving(event["active"], self.registry.card(event["active"]))
-        self.engine = {key: event[key] for key in ("engine", "precision", "reason")}
-        self.events.write("serving", adapter=event["active"], **self.engine)
-        self.reload.came_up()
-        again, free = self.shadow.again(), self.registry.state.pinned is None
-        if again is not None and free and not self.changing:
-            self._swap_in(again)
-
-    def _on_stats(self, stats: Message) -> None:
-        self.stream.last = stats
-        self.metrics.interval(stats)
-        if not stats["frames"] or (self.swapping is not None and self.shadow.now is None):
-            return
-        if self.stream.blind:  # a covered camera says nothing of the road or of the adapter
-            return
-        (self.probation or self.stream.window).add(self.stream.add(stats))
-        if (found := self.stream.first_condition(stats)) is not None:
-            self.keep(self.registry.remember_reference, found.mean.tolist(), found.spread)
-            self.events.write("reference", spread=found.spread)
-        alarm = self.stream.alarm
-        if (level := self.stream.measure()) is not None:
-            self.metrics.drifted(vars(level), self.stream.alarm and not alarm)
-
-    def _on_swapped(self, event: Message) -> None:
-        """The runtime serves it; now the truth, then the books."""
-        name, why = event["id"], self.swapping[1] if self.swapping else "unasked"
-        actor, reason = self.because if self.swapping else ("runtime", "unasked")
-        served, self._since_frame = event["frame"] - self._since_frame, event["frame"]
-        self.swapping, words = None, self.rewording.asked(why == REWORDED)
-        late = event["vocabulary"] != str(file_of(self.registry.folder, words.key))
-        if late or name in self.registry.state.quarantined:  # it came after its time was up
-            self._changed("runtime", event["from"], name, "it came after its time was up")
-            self.swap(self.registry.state.active, "rollback", "runtime", f"{name} came too late")
-            return
-        self.metrics.swaps.labels("done").inc()
-        self.metrics.gap.observe(event["gap_ms"] / 1000)
-        self.metrics.last_swap.set_to_current_time()
-        if why == REWORDED:
-            self._on_reworded(event, served)
-            return
-        if name != self.registry.state.active:
-            self.keep(self.registry.activate, name)
-        if why == "pinned":
-            self.keep(self.registry.pin, name)
-        unproven, before = name not in self.registry.state.good, self.stream.window.mean()
-        expected = self.registry.shares(name)
-        self.probation = Probation(self.config.probation, before, expected) if unproven else None
-        self.stream.swapped()
-        self.metrics.serving(name, self.registry.card(name))
-        self.events.write(
-            "swapped", id=name, since=event["from"], why=why, gap_ms=event["gap_ms"],
-            load_ms=event["load_ms"], frames_before=served,
-        )  # fmt: skip
-        self._changed(actor, event["from"], name, reason)
-        if why == "pinned":
-            self.events.write("pinned", id=name, actor=actor, reason=reason)
-
-    def _changed(self, actor: str, before: str, now: str, reason: str) -> None:
-        """Every change of what is served leaves this line."""
-        self.events.write("served", actor=actor, **{"from": before}, to=now, reason=reason)
-
-    def _on_refused(self, event: Message) -> None:
-        """The runtime would not take it up; what serves goes on serving."""
-        why = self.swapping[1] if self.swapping else "unasked"
-        self.swapping, untried = None, self.shadow.close(event["id"])
-        self.metrics.swaps.labels("refused").inc()
-        if why == REWORDED:
-            self.rewording.refuse(event["reason"])
-            return
-        self.events.write("swap_refused", id=event["id"], why=why, reason=event["reason"])
-        if event["id"] != BASE and not untried:
-            why_not = f"refused by the runtime: {event['reason']}"
-            self.keep(self.registry.quarantine, event["id"], why_not)
-        if why == "rollback":
-            reason = f"the runtime refused {event['id']}"
-            self.swap(self.registry.way_back(), "rollback", "runtime", reason)
-
-    def _on_error(self, event: Message) -> None:
-        """A bundle that it cannot begin with has rotted on disk: the next start takes another."""
-        self.events.write("runtime_error", message=event["message"])
-        if event.get("bundle"):
-            self._blame(self.registry.state.active, f"unreadable {event['message']}")
-
     def _on_trouble(self, message: str) -> None:
         """A full or broken disk stops adapting, never serving; told once, tried again later."""
         if message != self.trouble:
@@ -255,25 +179,37 @@ class Lifecycle:
         if self.swapping is not None and self.swapping[1] == REWORDED:
             self.rewording.refuse("the runtime died while it took them up")
         if (fatal := self.shadow.died()) is not None:
-            self._blame(fatal, "crash of the runtime, twice, with it in the shadow")
+            self.blame(fatal, "crash of the runtime, twice, with it in the shadow")
         self.swapping, active = None, self.registry.state.active
         self.metrics.restarts.inc()
         self.events.write("runtime_died", adapter=active, exit_code=self.serving.exit_code)
         if self.probation is not None:
-            self._blame(active, "crash of the runtime during probation")
+            self.blame(active, "crash of the runtime during probation")
             self.probation = None
+        elif self.serving.stillborn >= STILLBORN and active != BASE:
+            self.blame(active, "crash of the runtime, twice, before its first frame with it")
+            self.excused = True
+        if self.excused:  # however many have rotted, the base comes before the budget is spent
+            self.serving.forgive()
+            self.excused = False
         self.purge.give_up("the serving process died")
         self.reload.died()
         self._start_again()
 
     def _start_again(self) -> None:
-        self.stream.last, self._since_frame = {}, 0
+        self.stream.last = {}
+        self.heard.another()
         self.rounds.serving_restarted()
         self.start()
 
     # ---- swaps, probation
 
-    def _swap_in(self, candidate: str) -> None:
+    def changed(self, actor: str, before: str, now: str, reason: str) -> None:
+        """Every change of what is served leaves this line."""
+        self._told = now
+        self.events.write("served", actor=actor, **{"from": before}, to=now, reason=reason)
+
+    def swap_in(self, candidate: str) -> None:
         """What passed the gate."""
         won = earned(self.registry.card(candidate))
         self.swap(candidate, "accepted", "gate", "passed the gate" + (f": {won}" if won else ""))
@@ -295,9 +231,21 @@ class Lifecycle:
             "shadow": beside,
         })  # fmt: skip
 
+    def go_further_back(self, refused: str) -> None:
+        """Not even the base is taken up where its files rotted: it is asked again, not at once."""
+        if (target := self.registry.way_back()) != refused:
+            self.swap(target, "rollback", "runtime", f"the runtime refused {refused}")
+        else:
+            self.swapping = (target, AGAIN, time.monotonic() + SWAP_TIMEOUT)
+
     def _watch_swap(self) -> None:
-        if self.swapping is not None and time.monotonic() > self.swapping[2]:
-            self._on_refused({"id": self.swapping[0], "reason": "no answer in time"})
+        if self.swapping is None or time.monotonic() <= self.swapping[2]:
+            return
+        name, why, _ = self.swapping
+        if why == AGAIN:
+            self.swap(name, "rollback", "runtime", "there is nothing else to go back to")
+        else:
+            self.heard.refused({"id": self.swapping[0], "reason": "no answer in time"})
 
     def _watch_probation(self) -> None:
         if self.probation is None or self.swapping is not None:
@@ -323,24 +271,6 @@ class Lifecycle:
             assert change is not None
             self.swap(self.registry.state.active, REWORDED, change.actor, "other words")
 
-    def _on_reworded(self, event: Message, served: int) -> None:
-        """The same adapter serves with other words; now the truth, then the books."""
-        change, before = self.rewording.now, self.rewording.served
-        assert change is not None
-        self.keep(self.registry.reword, self.rewording.entry(change.words))
-        self.rewording.done(change, self.serving.ledger["dropped"], event)
-        self.rounds.config = self.rewording.for_rounds()
-        self.stream.reworded()
-        words = change.words
-        self.events.write(
-            "vocabulary_changed", **{"from": before.key}, to=words.key, id=event["id"],
-            classes=len(words.classes), strings=len(words.strings), frame=event["frame"],
-            gap_ms=event["gap_ms"], load_ms=event["load_ms"], frames_before=served,
-            seconds=round(time.monotonic() - change.started, 2), actor=change.actor,
-        )  # fmt: skip
-        told = f"other words: {words.size}"
-        self._changed(change.actor, event["id"], event["id"], told)
-
     # ---- ways back
 
     def roll_back(self, reason: str, to: str | None = None, actor: str = "probation") -> str:
@@ -360,7 +290,7 @@ class Lifecycle:
         if name != BASE:
             self.keep(self.registry.quarantine, name, reason)
 
-    def _blame(self, name: str, reason: str) -> None:
+    def blame(self, name: str, reason: str) -> None:
         """Quarantine what the serving process ended of."""
         self._condemn(name, reason)
         if name != BASE:

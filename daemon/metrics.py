@@ -18,7 +18,16 @@ class Metrics:
     """Counters, gauges and histograms of one camera."""
 
     def __init__(self) -> None:
-        self.registry = r = CollectorRegistry()
+        self.registry = CollectorRegistry()
+        for group in (
+            self._of_frames, self._of_drift, self._of_rounds, self._of_adapters, self._of_shadow,
+            self._of_swaps, self._of_words, self._of_daemon,
+        ):  # fmt: skip
+            group(self.registry)
+        self._earned({})
+
+    def _of_frames(self, r: CollectorRegistry) -> None:
+        """What became of frames, and where they come from."""
         self.frames = Known(
             Counter, "acclimate_frames", "Captured frames by what became of them.",
             "outcome", labels.OUTCOMES, r,
@@ -43,6 +52,9 @@ class Metrics:
             "acclimate_frame_latency_seconds", "From capture to label map.", buckets=LATENCY,
             registry=r,
         )  # fmt: skip
+
+    def _of_drift(self, r: CollectorRegistry) -> None:
+        """What the stream looks like."""
         self.drift = Gauge(
             "acclimate_drift_ratio",
             "Distance from the active adapter's condition, in units of that condition's spread.",
@@ -60,6 +72,9 @@ class Metrics:
         self.confidence = Gauge(
             "acclimate_confidence_ratio", "Mean top probability of the last interval.", registry=r
         )
+
+    def _of_rounds(self, r: CollectorRegistry) -> None:
+        """What rounds have to learn from, and how they end."""
         self.entries = Gauge("acclimate_buffer_entries", "Frames in the buffer.", registry=r)
         self.bytes = Gauge("acclimate_buffer_bytes", "Size of the buffer on disk.", registry=r)
         self.rounds = Known(
@@ -74,6 +89,9 @@ class Metrics:
             "acclimate_round_duration_seconds", "Length of adaptation rounds.",
             buckets=(5, 10, 20, 30, 45, 60, 120, 300), registry=r,
         )  # fmt: skip
+
+    def _of_adapters(self, r: CollectorRegistry) -> None:
+        """What serves, and what it earned."""
         self.active = Gauge(
             "acclimate_active_adapter_info", "1 for the adapter that serves.", ["adapter"],
             registry=r,
@@ -87,6 +105,9 @@ class Metrics:
             "it never met one.",
             "bound", labels.BOUNDS, r,
         )  # fmt: skip
+
+    def _of_shadow(self, r: CollectorRegistry) -> None:
+        """Candidates beside what serves."""
         self.shadow_windows = Known(
             Counter, "acclimate_shadow_windows", "Shadow windows by verdict.",
             "verdict", labels.WINDOWS, r,
@@ -101,6 +122,9 @@ class Metrics:
             "1 - IoU of the last candidate and what served, in the classes where it was greatest.",
             ["class"], registry=r,
         )  # fmt: skip
+
+    def _of_swaps(self, r: CollectorRegistry) -> None:
+        """Changes of what serves."""
         self.swaps = Known(
             Counter, "acclimate_swaps", "Swaps by result.", "result", labels.RESULTS, r
         )
@@ -115,6 +139,9 @@ class Metrics:
         self.last_swap = Gauge(
             "acclimate_last_swap_timestamp_seconds", "Unix time of the last swap.", registry=r
         )
+
+    def _of_words(self, r: CollectorRegistry) -> None:
+        """What is looked for."""
         self.classes = Gauge("acclimate_vocabulary_classes", "Classes served.", registry=r)
         self.strings = Gauge(
             "acclimate_vocabulary_strings", "Strings that stand for the classes.", registry=r
@@ -123,6 +150,15 @@ class Metrics:
             Counter, "acclimate_vocabulary_changes", "Changes of words by result.",
             "result", labels.RESULTS, r,
         )  # fmt: skip
+
+    def _of_daemon(self, r: CollectorRegistry) -> None:
+        """Its processes and its disk."""
+        self.started = Gauge(
+            "acclimate_started_timestamp_seconds",
+            "Unix time at which the daemon started.",
+            registry=r,
+        )
+        self.started.set_to_current_time()
         self.restarts = Counter(
             "acclimate_runtime_restarts", "Restarts of the serving process.", registry=r
         )
@@ -132,7 +168,6 @@ class Metrics:
         self.free = Gauge(
             "acclimate_state_free_bytes", "Room on the state folder's disk.", registry=r
         )
-        self._earned({})
 
     def interval(self, stats: dict[str, Any]) -> None:
         """Gauges and latencies of one report of the runtime."""

@@ -43,13 +43,10 @@ def _adapt(registry: Registry, events: EventLog, asked: Asked) -> str:
 
 def _roll_back(registry: Registry, events: EventLog, asked: Asked) -> str:
     active, target = registry.state.active, asked.wish.get("to") or registry.way_back()
-    known(registry, target)
     if target == active:
         raise SwapRefused(f"{target} is what serves already")
-    if target in registry.state.quarantined:
-        raise SwapRefused(f"{target} is quarantined: {registry.state.quarantined[target]}")
-    if (why := registry.distrust(target)) is not None:
-        raise SwapRefused(why)
+    if target != BASE:  # which the next start makes fit, or refuses to start
+        fit_to_serve(registry, target)
     if active != BASE:
         registry.quarantine(active, manual(asked))
     _serve(registry, target)

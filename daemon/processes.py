@@ -15,16 +15,30 @@ weights   one-off jobs: say what a weights file is, write it for other tools
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from dataclasses import dataclass
+from typing import Literal
+
+from acclimate.configs.adapt import AdaptConfig
+from acclimate.configs.schema import DaemonConfig
+from acclimate.runtime.parent import PARENT
+
+AfterCrash = Literal["restart", "drop", "end"]
+ONE_THREAD = ("OMP_NUM_THREADS", "1")
+YIELDING = ("CUDA_MPS_CLIENT_PRIORITY", "1")  # below normal, where GPU processes share by MPS
 
 
 @dataclass(frozen=True)
 class Process:
-    """`nice` 0..19: how far it steps back for others; `env`: added to the environment."""
+    """`after_crash`: restart = another one takes over, within the budget of `daemon.max_restarts`;
+    drop = what it was doing is lost and nothing else, the next reason starts another; end = who
+    asked for it fails with it. `background`: it steps back for what serves (`background.py`) and
+    is capped where the kernel lets us (`cgroup.py`). `env`: added to the environment."""
 
     module: str
-    nice: int = 0
+    after_crash: AfterCrash = "end"
+    background: bool = False
     env: tuple[tuple[str, str], ...] = ()
 
 
@@ -32,10 +46,10 @@ PROCESSES = {
     "export": Process("acclimate.export.main"),
     "build": Process("acclimate.export.build"),
     "engines": Process("acclimate.export.engines"),
-    "runtime": Process("acclimate.runtime.main"),
-    "adapt": Process("acclimate.adapt.main", nice=19, env=(("OMP_NUM_THREADS", "1"),)),
+    "runtime": Process("acclimate.runtime.main", "restart"),
+    "adapt": Process("acclimate.adapt.main", "drop", True, (ONE_THREAD, YIELDING)),
     "offline": Process("acclimate.runtime.offline"),
-    "words": Process("acclimate.export.words", nice=19, env=(("OMP_NUM_THREADS", "1"),)),
+    "words": Process("acclimate.export.words", "drop", True, (ONE_THREAD,)),
     "reference": Process("acclimate.export.reference"),
     "reproduce": Process("acclimate.adapt.reproduce.main"),
     "weights": Process("acclimate.model.weights"),
@@ -50,3 +64,25 @@ def can_adapt() -> bool:
 def command(name: str, arguments: list[str]) -> list[str]:
     """The command line of process `name`."""
     return [sys.executable, "-m", PROCESSES[name].module, *arguments]
+
+
+def restarts(name: str, config: DaemonConfig) -> int:
+    """How many crashes of `name` within `daemon.restart_window_s` are followed by another start."""
+    return config.max_restarts if PROCESSES[name].after_crash == "restart" else 0
+
+
+def environment(name: str, limits: AdaptConfig | None = None) -> dict[str, str]:
+    """What process `name` finds in its environment; `limits`: what a round may take of a GPU."""
+    row = PROCESSES[name]
+    share = _gpu_share(limits) if limits is not None and YIELDING in row.env else {}
+    return {**os.environ, PARENT: str(os.getpid()), **dict(row.env), **share}
+
+
+def _gpu_share(limits: AdaptConfig) -> dict[str, str]:
+    """Read by CUDA, and only where an MPS daemon runs: see docs/gpu-sharing.md."""
+    if not limits.gpu_share:
+        return {}
+    return {
+        "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": f"{100 * limits.gpu_share:g}",
+        "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT": f"0={limits.memory_mb:.0f}M",
+    }

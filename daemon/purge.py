@@ -135,7 +135,8 @@ class Purge:
         if hours is None:
             self._done(asked, Purged(memories=kept))
         else:
-            expire(rotten(life.registry.folder), hours)
+            gone = pictures(life.registry.folder) if not hours else []  # of cameras that are gone
+            expire([*rotten(life.registry.folder), *gone], hours)
             self._asked = asked, kept
             life.serving.send({"cmd": "purge", "hours": hours})
 

@@ -14,52 +14,30 @@ over them, for which adapters have copies (see `acclimate.runtime.job.place_for`
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import shutil
-from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from acclimate.errors import CorruptBundle, SwapRefused
+from acclimate.daemon.state import BASE as BASE
+from acclimate.daemon.state import State, read_state, written
+from acclimate.errors import SwapRefused
 from acclimate.runtime.durable import make_folder, remove_folder, sync, write_atomic
 from acclimate.runtime.job import Place, manifest, place_for
 from acclimate.runtime.trust import distrust
 
-BASE = "base"
 KEPT = 16
-
-
-@dataclass
-class State:
-    """`good` passed probation, oldest first; `quarantined` maps an id to its reason;
-    `reference` is the condition {mean, spread} in which the base was first seen; `words` set by
-    hand are {key, digest, over}, `over` being the key of the configuration's own at that time;
-    `paused` {since: unix time, seconds or None}: no rounds; `pinned`, if set, is what serves."""
-
-    sequence: int = 0
-    active: str = BASE
-    previous: str | None = None
-    candidate: str | None = None
-    good: list[str] = field(default_factory=lambda: [BASE])
-    quarantined: dict[str, str] = field(default_factory=dict)
-    reference: dict[str, Any] | None = None
-    words: dict[str, str] | None = None
-    paused: dict[str, Any] | None = None
-    pinned: str | None = None
 
 
 class Registry:
     """The adapters of one state folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Open or create. Raises CorruptBundle when `state.json` is no truth, OSError when the
-        system does not let us read it."""
+        """Open; nothing is made before something is written. Raises CorruptBundle when `state.json`
+        is no truth, OSError when the system does not let us read it."""
         self.folder = folder
         self._path = folder / "state.json"
-        make_folder(folder / "adapters")
         self.state, self._unsaved = self._read(), False
 
     def sweep(self) -> None:
@@ -98,13 +76,13 @@ class Registry:
     def card(self, name: str) -> dict[str, Any] | None:
         """What an adapter earned over the best alternative: {over, gain, low, high, confidence};
         None for the base and for what never met one."""
-        card = (self.manifest(name) or {}).get("card")
-        whole = isinstance(card, dict) and {"over", "gain", "low", "high"} <= card.keys()
-        return card if whole else None
+        card = (self.manifest(name) or {}).get("card") or {}
+        numbers = all(type(card.get(key)) in (int, float) for key in ("gain", "low", "high"))
+        return card if numbers and "over" in card else None
 
     def names(self) -> list[str]:
         """Every adapter on disk, in order of age."""
-        whole = [p for p in (self.folder / "adapters").iterdir() if p.suffix != ".tmp"]
+        whole = [p for p in (self.folder / "adapters").glob("*") if p.suffix != ".tmp"]
         rows = [(p.name, self.manifest(p.name)) for p in whole]
         found = [(m.get("sequence", 0), name) for name, m in rows if m is not None]
         return [name for _, name in sorted(found)]
@@ -117,6 +95,16 @@ class Registry:
             return False
         place = self.place(name, self.words_digest)
         return place.ready and self._fits_engine(name) and self.distrust(name) is None
+
+    def condemned(self, made: dict[str, Any]) -> str | None:
+        """Why this manifest's adapter must not serve, whatever its id: one with the same inputs is
+        quarantined. None where no such one lies here any more."""
+        inputs = made.get("files", {}).get("inputs.safetensors")
+        for name, reason in self.state.quarantined.items() if inputs else ():
+            other = (self.manifest(name) or {}).get("files", {})
+            if other.get("inputs.safetensors") == inputs:
+                return f"it is the same as {name}, which is quarantined: {reason}"
+        return None
 
     def distrust(self, name: str) -> str | None:
         """Why its signature does not do here; None where it does, or nobody asks for one."""
@@ -152,6 +140,7 @@ class Registry:
 
     def adopt(self, name: str, folder: Path) -> None:
         """Take a candidate in; it serves only once the runtime has taken it up."""
+        make_folder(self.folder / "adapters")
         folder.rename(self._own(name))
         sync(self.folder / "adapters")
         self.state.candidate = name
@@ -267,7 +256,8 @@ class Registry:
 
     def remember_reference(self, mean: list[float], spread: float) -> None:
         """The condition that the base belongs to."""
-        self.state.reference = {"mean": mean, "spread": spread}
+        base = (self.manifest(BASE) or {}).get("base_digest")
+        self.state.reference = {"mean": mean, "spread": spread, "base": base}
         self._write()
 
     def shares(self, name: str) -> list[float] | None:
@@ -278,31 +268,16 @@ class Registry:
 
     def condition(self, name: str) -> dict[str, Any] | None:
         """The condition an adapter was made in: {mean, spread}."""
-        if name == BASE:
-            return self.state.reference
-        return (self.manifest(name) or {}).get("condition")
+        if name != BASE:
+            return (self.manifest(name) or {}).get("condition")
+        found, base = self.state.reference, (self.manifest(BASE) or {}).get("base_digest")
+        return found if found is not None and found.get("base", base) == base else None
 
     def _read(self) -> State:
-        if not self._path.exists():
-            made = ((self.manifest(name) or {}).get("sequence", 0) for name in self.names())
-            return State(sequence=max(made, default=0))
-        try:
-            raw = json.loads(self._path.read_text())
-            if raw.pop("sha256", None) not in (None, _digest(raw)):
-                raise ValueError("its content is not what was written")
-            raw = {"words": None, "paused": None, "pinned": None} | raw  # there were none at first
-            state = State(**{item.name: raw[item.name] for item in fields(State)})
-            if state.words is not None:
-                state.words = {name: str(state.words[name]) for name in ("key", "digest", "over")}
-            if (kept := state.paused) is not None:
-                span = None if kept["seconds"] is None else float(kept["seconds"])
-                state.paused = {"since": float(kept["since"]), "seconds": span}
-            return state
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CorruptBundle(
-                f"{self._path} is unreadable ({error!r}); `acclimate fsck --repair` rebuilds it, "
-                "or move it away to begin from the base"
-            ) from error
+        if self._path.exists():
+            return read_state(self._path)
+        made = ((self.manifest(name) or {}).get("sequence", 0) for name in self.names())
+        return State(sequence=max(made, default=0))
 
     def _own(self, name: str) -> Path:
         return self.folder / "adapters" / name
@@ -319,15 +294,9 @@ class Registry:
 
     def _write(self) -> None:
         self._unsaved = True
-        told = asdict(self.state)
-        told["sha256"] = _digest(told)
-        write_atomic(self._path, (json.dumps(told, indent=1) + "\n").encode())
+        make_folder(self.folder / "adapters")
+        write_atomic(self._path, written(self.state))
         self._unsaved = False
-
-
-def _digest(told: dict[str, Any]) -> str:
-    """Of the state: one letter that rots must not bring back what is quarantined."""
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def _inputs(folder: Path) -> list[str] | None:

@@ -8,12 +8,13 @@ the daemon listens, stays until the daemon is started again.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from acclimate.configs.schema import Config, to_dict
+from acclimate.configs.source import public
 from acclimate.daemon.gauges import expose_cameras
+from acclimate.daemon.guard import locked_out
 from acclimate.errors import ConfigError
 from acclimate.runtime.durable import write_atomic
 
@@ -71,6 +72,7 @@ class Reload:
 
     def __init__(self, life: Lifecycle) -> None:
         self._life = life
+        self.file = life.registry.folder / "config.json"  # where every runtime reads it
         self._read: Callable[[], Config] | None = None
         self._trial: tuple[Config, Changes] | None = None  # what to go back to; what changed
 
@@ -94,7 +96,10 @@ class Reload:
         try:
             wanted = read()
             changed = changes(life.config, wanted)
-            if found := problems(changed):
+            found = problems(changed)
+            if any(key.startswith("buffer.") for key in changed):
+                found += locked_out(wanted.buffer, life.registry.folder)
+            if found:
                 raise ConfigError(found)
             self._keep(wanted)
         except ConfigError as error:
@@ -134,9 +139,8 @@ class Reload:
             self._tell(changed)
 
     def _keep(self, config: Config) -> None:
-        """Where every runtime reads it; raises OSError."""
-        path = self._life.registry.folder / "config.json"
-        write_atomic(path, (json.dumps(to_dict(config), indent=1) + "\n").encode())
+        """Raises OSError."""
+        write_atomic(self.file, (json.dumps(to_dict(config), indent=1) + "\n").encode())
 
     def _tell(self, changed: Changes) -> None:
         told = {key: [_discreet(value) for value in pair] for key, pair in changed.items()}
@@ -156,7 +160,7 @@ def _flat(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _discreet(value: Any) -> Any:
-    """Without the password of an address."""
+    """Without user and password of an address, however deep it lies."""
     if isinstance(value, dict):
         return {key: _discreet(content) for key, content in value.items()}
-    return re.sub(r"//[^/@]*@", "//***@", value) if isinstance(value, str) else value
+    return public(value) if isinstance(value, str) else value

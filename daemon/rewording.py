@@ -13,6 +13,7 @@ from typing import Any
 
 from acclimate.configs.schema import Config
 from acclimate.configs.vocabulary import Vocabulary, check_served, load_served, parse_vocabulary
+from acclimate.daemon.books import served
 from acclimate.daemon.child import Child
 from acclimate.daemon.events import EventLog
 from acclimate.daemon.metrics import Metrics
@@ -84,6 +85,8 @@ class Rewording:
             return words
         if kept["key"] != self.configured.key:
             self._events.write("vocabulary_dropped", reason=why_not, size=self.configured.size)
+            active = self._registry.state.active
+            served(self._events, "start", active, active, f"the configuration's words: {why_not}")
         with contextlib.suppress(OSError):  # memory is the truth until the disk has room
             self._registry.reword(None)
         return self.configured
@@ -156,7 +159,8 @@ class Rewording:
         change.lacking, folder = lacking, self._registry.folder
         self._answer(change.asker, "working", f"embedding {change.words.size}")
         log = folder / "logs" / "words.log"
-        change.child = Child("words", arguments(folder, change.words, lacking), log)
+        task = arguments(folder, change.words, lacking)
+        change.child = Child("words", task, log, self._config.adapt)
 
     def _listen(self, change: Change, child: Child) -> None:
         """What the words process says, and how it ended; it is held to limits as a round is."""
@@ -177,6 +181,8 @@ class Rewording:
             change.child = None
             if code:
                 died = f"the words process ended with code {code}; see {child.log}"
+                if child.starved:
+                    died = f"memory ran out, {self._config.adapt.memory_mb:g} MiB are allowed"
                 self.refuse("\n".join(change.trouble) or died)
 
     def done(self, change: Change, drops: Drops, event: dict[str, Any]) -> None:

@@ -61,7 +61,8 @@ class RoundProcess:
         }  # fmt: skip
         path = self._out.parent / "round.json"
         path.write_text(json.dumps(task, indent=1))
-        self.child = Child("adapt", ["--round", str(path)], registry.folder / "logs" / "adapt.log")
+        log = registry.folder / "logs" / "adapt.log"
+        self.child = Child("adapt", ["--round", str(path)], log, config.adapt)
 
     @property
     def seconds(self) -> float:
@@ -120,6 +121,11 @@ class RoundProcess:
             return Outcome(word, told, self.seconds, verdict["numbers"], where, card, learned)
         if code == NO_DATA:
             return Outcome("no_data", (self._trouble,), self.seconds)
+        if self.child.starved:
+            why = (
+                f"memory ran out, {self.settings.memory_mb:g} MiB are allowed: the kernel ended it"
+            )
+            return Outcome("memory", (why,), self.seconds)
         died = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
         why = self._trouble or f"{died}; see {self.child.log}"
         return Outcome("failed", (why,), self.seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections import Counter, deque
 from pathlib import Path
@@ -10,8 +11,11 @@ from typing import Any
 from acclimate.configs.schema import DaemonConfig
 from acclimate.daemon.child import Child
 from acclimate.daemon.metrics import Metrics
+from acclimate.daemon.processes import restarts
 from acclimate.errors import EngineError
 
+FIRST_WORD_LIMIT = 600.0  # s: a large engine takes long to be loaded, and no longer than that
+KILLED = (-signal.SIGKILL, -signal.SIGTERM)  # by somebody else
 Message = dict[str, Any]
 
 
@@ -29,6 +33,9 @@ class Serving:
         self._counted: Counter[str] = Counter()
         self._child: Child | None = None
         self._heard: float | None = None  # its last report; None before `ready` and after its end
+        self._begun: float | None = None  # when it was started; None after `ready` and its end
+        self._explained = False  # has this life said why it ends?
+        self.stillborn = 0  # deaths in a row of its own, before a frame was told of, without a word
         self.ended = False
         self.reason = ""
         self.exit_code: int | None = None
@@ -38,13 +45,14 @@ class Serving:
         spent."""
         now = time.monotonic()
         recent = [t for t in self._deaths if now - t < self._config.restart_window_s]
-        if len(recent) >= self._config.max_restarts:
+        if recent and len(recent) >= restarts("runtime", self._config):
             raise EngineError(
                 f"the runtime died {len(recent)} times in {self._config.restart_window_s:g} s; "
                 f"see {self._state / 'logs' / 'runtime.log'}"
             )
         arguments = ["--state", str(self._state), "--bundle", adapter, *self._arguments]
         arguments += ["--vocabulary", str(vocabulary)]
+        self._begun, self._explained = now, False
         self._child = Child("runtime", arguments, self._state / "logs" / "runtime.log")
 
     def events(self) -> list[Message]:
@@ -52,16 +60,19 @@ class Serving:
         if self._child is None:
             return []
         said = self._hear(self._child)
-        silent = 0.0 if self._heard is None else time.monotonic() - self._heard
-        if silent > self._config.hang_timeout_s:
-            said += self._end_hung(self._child, silent)
+        now = time.monotonic()
+        if self._heard is not None and now - self._heard > self._config.hang_timeout_s:
+            limit = f"daemon.hang_timeout_s is {self._config.hang_timeout_s:g}"
+            said += self._end_hung(f"no report for {now - self._heard:.0f} s ({limit})")
+        elif self._begun is not None and now - self._begun > FIRST_WORD_LIMIT:
+            said += self._end_hung(f"not ready within {FIRST_WORD_LIMIT:g} s")
         return said
 
     def _hear(self, child: Child) -> list[Message]:
         said = child.events()
         for event in said:
             if event["event"] == "ready":
-                self._heard = time.monotonic()
+                self._heard, self._begun = time.monotonic(), None
             elif event["event"] == "stats":
                 self._heard = time.monotonic()
                 self._book(event)
@@ -70,27 +81,27 @@ class Serving:
                 self._book(event["ledger"])
                 self.ended, self.reason = True, event["reason"]
             elif event.get("fatal"):
-                self.reason = event["message"]
+                self.reason, self._explained = event["message"], True
         return said
 
-    def _end_hung(self, child: Child, silent: float) -> list[Message]:
+    def _end_hung(self, why: str) -> list[Message]:
         """It reports twice a second, frames or not: one that fell silent hangs, in a call to the
         GPU or to a driver. A fresh one takes over within the restart budget."""
-        child.kill()
-        message = (
-            f"no report for {silent:.0f} s (daemon.hang_timeout_s is "
-            f"{self._config.hang_timeout_s:g}): it hangs and was killed"
-        )
-        said = [*self._hear(child), {"event": "error", "message": message}]
-        self._heard = None
+        assert self._child is not None
+        self._child.kill()
+        told = {"event": "error", "message": f"{why}: it hangs and was killed"}
+        said = [*self._hear(self._child), told]
+        self._heard = self._begun = None
         return said
 
     def died(self) -> bool:
         """Has it gone without saying `done`? What was in flight is booked as lost in the crash."""
         if self.ended or self._child is None or (code := self._child.exit_code) is None:
             return False
-        self.exit_code, self._child, self._heard = code, None, None
+        self.exit_code, self._child, self._heard, self._begun = code, None, None, None
         self._deaths.append(time.monotonic())
+        silent = code not in KILLED and not (self._explained or self._now["served"])
+        self.stillborn = self.stillborn + 1 if silent else 0
         accounted = sum(self._now.values()) - self._now["captured"]
         self._now["runtime_died"] += self._now["captured"] - accounted
         self._past, self._now = self._past + self._now, Counter()
@@ -108,9 +119,9 @@ class Serving:
 
     def stop(self) -> list[Message]:
         """End it in order, so that its ledger balances; its last words."""
-        if self._child is None or self.ended:
+        if self._child is None:
             return []
-        self._heard = None
+        self._heard = self._begun = None
         self._child.stop(self._config.stop_timeout_s)
         said = self.events()
         self.died()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import os
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from acclimate.daemon import cgroup
+from acclimate.daemon.hold import ask, living
 from acclimate.daemon.pause import Pause
 from acclimate.daemon.registry import Registry
 
@@ -24,6 +24,7 @@ def snapshot(life: Lifecycle) -> Status:
     state, last, ledger = life.registry.state, life.stream.last, life.serving.ledger
     words = life.rewording.served
     return {
+        "pid": os.getpid(),
         "active": state.active,
         "earned": earned(life.registry.card(state.active)),
         "doing": doing(life),
@@ -48,6 +49,8 @@ def snapshot(life: Lifecycle) -> Status:
         "good": list(state.good),
         "quarantined": dict(state.quarantined),
         "unsaved": life.registry.unsaved,
+        "folder": str(life.registry.folder.resolve()),
+        "caps": cgroup.here().told,
         "vocabulary": {
             "classes": len(words.classes), "strings": len(words.strings), "key": words.key,
         },
@@ -122,19 +125,17 @@ def earned(card: Status | None) -> str | None:
 
 def read_status(state: Path) -> Status:
     """Ask the running daemon; without one, tell what is on disk. Raises CorruptBundle."""
-    try:
-        address = json.loads((state / "daemon.json").read_text())["http"]
-        with urllib.request.urlopen(f"{address}/status", timeout=3) as answer:
-            status: Status = json.load(answer)
-            return {"daemon": address, **status}
-    except (OSError, ValueError, KeyError, TypeError, urllib.error.URLError):
-        registry = Registry(state)
-        kept = registry.state
-        held = None if kept.paused is None else paused(Pause(registry).left)
-        return {
-            "daemon": None, "active": kept.active, "paused": held, "pinned": kept.pinned,
-            "previous": kept.previous, "good": kept.good, "quarantined": kept.quarantined,
-        }  # fmt: skip
+    if (told := ask(state)) is not None:
+        return told
+    registry, silent = Registry(state), living(state)
+    kept = registry.state
+    held = None if kept.paused is None else paused(Pause(registry).left)
+    doing = "nothing" if silent is None else f"process {silent} starts, or hangs: no answer"
+    return {
+        "daemon": None, "doing": doing, "active": kept.active, "paused": held,
+        "pinned": kept.pinned, "previous": kept.previous, "good": kept.good,
+        "quarantined": kept.quarantined,
+    }  # fmt: skip
 
 
 def table(status: Status) -> str:
@@ -154,9 +155,9 @@ def dated(event: Status) -> str:
     """An event of the log as one line with its date, whoever wrote it and when."""
     try:
         story = _SENTENCES[event["event"]](event)
-    except (KeyError, TypeError, ValueError, AttributeError):  # of another version
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):  # of another version
         rest = {key: value for key, value in event.items() if key not in ("event", "t", "time")}
-        story = f"{event.get('event')}: {_words(rest)}"
+        story = f"{event.get('event')}: {_few_words(rest)}"
     by = event.get("actor")
     return f"{clock(event.get('time'))}  {story}" + (f" (by {by})" if by else "")
 
@@ -175,6 +176,13 @@ def _round_ended(event: Status) -> str:
     said = {"instead": "found better for nothing"}.get(word, word)
     worth = "" if won is None else f", {won}"
     return f"round {event['id']} {said} after {event['seconds']:.1f} s{worth}{why}"
+
+
+def _few_words(value: Any) -> str:
+    try:
+        return _words(value)
+    except RecursionError:
+        return "nested too deep to be told"
 
 
 def _words(value: Any) -> str:
@@ -220,6 +228,10 @@ _SENTENCES: dict[str, Any] = {
     "set_aside": lambda e: f"{e['id']} does not start: {e['reason']}; {e['to']} does",
     "forgotten": lambda e: f"{', '.join(e['ids'])} removed from disk: there are many newer ones",
     "quarantined": lambda e: f"{e['id']} quarantined: {e['reason']}",
+    "truth_rebuilt": lambda e: (
+        f"what serves was found again by the adapters and the event log: {e['reason']}"
+    ),
+    "buffer_locked": lambda e: f"nothing is buffered or learned: {e['reason']}",
     "log_repaired": lambda e: f"lines of the event log were torn: {e['lost']}",
     "command_refused": lambda e: f"refused {_words(e['command'])}: {e['reason']}",
     "served": lambda e: f"{e['to']} serves instead of {e['from']}: {e['reason']}",

@@ -56,9 +56,11 @@ class Stream:
 
     def add(self, report: Message) -> Signals:
         """The next interval's report; returns its label-free signals."""
-        self._drift.add(*_signs(report))
-        active = self._registry.state.active
-        if active not in self._usual and not self.parked and self._since_swap.add(*_signs(report)):
+        active, signs = self._registry.state.active, _signs(report)
+        if sound := all(np.isfinite(sign).all() for sign in signs):  # an average forgets no NaN
+            self._drift.add(*signs)
+        fresh = sound and active not in self._usual and not self.parked
+        if fresh and self._since_swap.add(*signs):
             self._usual[active] = Usual.around(self._since_swap.said)
         histogram = np.asarray(report["histogram"], float)
         return Signals(report["frames"], histogram, report["confidence"][0])
@@ -67,9 +69,10 @@ class Stream:
         """The base's own condition, once enough was seen of it and while it is not yet known; one
         place, seen while parked, is none."""
         state = self._registry.state
-        if state.reference is not None or state.active != BASE or self.parked:
+        known, signs = self._registry.condition(BASE) is not None, _signs(report)
+        if known or state.active != BASE or self.parked or not np.isfinite(signs[0]).all():
             return None
-        enough = self._first.add(*_signs(report))
+        enough = self._first.add(*signs)
         return Condition.around(self._first.embeddings) if enough else None
 
     def measure(self) -> Level | None:

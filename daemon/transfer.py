@@ -140,6 +140,8 @@ def take_in(registry: Registry, folder: Path) -> str:
     base = registry.manifest(BASE) or {}
     if made["base_digest"] != base.get("base_digest"):
         raise IncompatibleBundle(f"{folder} was made for another base model than this device's")
+    if (why := registry.condemned(made)) is not None:
+        raise IncompatibleBundle(f"{folder} is not taken in: {why}")
     sequence, name = registry.next_name()
     whole = _story(made, registry.folder) | {
         "id": name, "parent": BASE, "sequence": sequence, "created": time.time(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from acclimate.configs.schema import DriftConfig
+from acclimate.configs.drift import DriftConfig
 
 
 def alarmed(before: bool, level: float | None, config: DriftConfig) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from acclimate.daemon.books import by_user
 from acclimate.daemon.client import holder_of
 from acclimate.daemon.commands import told_of_import
 from acclimate.daemon.engines import configured
@@ -69,7 +70,11 @@ def purge_action(options: argparse.Namespace) -> int:
     with holder_of(state) as daemon:
         if daemon is None:
             buffer = configured(options).buffer
-            print(on_disk(Registry(state), buffer, hours, memory, adapters))
+            registry = Registry(state)
+            before = registry.state.active
+            print(on_disk(registry, buffer, hours, memory, adapters))
+            if registry.state.active != before:
+                by_user(state, before, registry.state.active, "all adapters were purged")
         elif adapters:
             raise SwapRefused("--adapters: stop the daemon first, one of them may serve")
         else:

@@ -18,6 +18,7 @@ from acclimate.configs.vocabulary import (
     parse_classes,
     without_concepts,
 )
+from acclimate.daemon.books import by_user
 from acclimate.daemon.client import Daemon, holder_of
 from acclimate.daemon.registry import Registry
 from acclimate.daemon.words import (
@@ -80,6 +81,8 @@ def set_on_disk(state: Path, words: Vocabulary) -> str:
     keep(state, words)
     embed(registry, words, needed(registry))
     registry.reword(by_hand(words, configured))
+    active = registry.state.active
+    by_user(state, active, active, f"other words: {words.size}")
     return f"the next `acclimate run` looks for {words.size}"
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 
 from acclimate.configs.vocabulary import Vocabulary, load_served
-from acclimate.daemon.processes import can_adapt, command
+from acclimate.daemon.processes import can_adapt, command, environment
 from acclimate.daemon.registry import BASE, Registry
 from acclimate.daemon.waiting import Meanwhile, nothing, wait_for
 from acclimate.errors import ConfigError, SwapRefused
@@ -54,10 +54,11 @@ def read_kept(state: Path, key: str) -> Vocabulary | None:
 
 
 def sweep(state: Path, spared: Vocabulary) -> None:
-    """Remove all kept vocabularies but this one: nobody serves them."""
+    """Remove all kept vocabularies but this one, as far as the disk lets us: nobody serves them."""
     for path in (state / "vocabularies").glob("*"):
         if path != file_of(state, spared.key):
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def by_hand(words: Vocabulary, configured: Vocabulary) -> dict[str, str] | None:
@@ -112,7 +113,7 @@ def embed(
     check_torch(registry.folder, lacking)
     task = command("words", arguments(registry.folder, words, lacking))
     with tempfile.TemporaryFile() as out:
-        code = wait_for(task, meanwhile, out=out)
+        code = wait_for(task, meanwhile, environment("words"), out)
         out.seek(0)
         said = out.read().decode(errors="replace").splitlines()
     if missing(registry, names, words):

@@ -19,7 +19,7 @@ from typing import Any, get_args
 
 from safetensors import SafetensorError, safe_open
 
-from acclimate.configs.schema import EngineName, Precision, ServingConfig
+from acclimate.configs.serving import EngineName, Precision, ServingConfig
 from acclimate.errors import EngineError, EngineLoadError, ExportError
 from acclimate.export.parity import (
     CLEAR,
@@ -41,6 +41,7 @@ from acclimate.runtime.durable import sha256
 from acclimate.runtime.engine import EngineInfo
 from acclimate.runtime.engines import MODULES, open_entry
 from acclimate.runtime.found import Found, find
+from acclimate.runtime.parent import die_with_parent
 from acclimate.runtime.plan import load_module
 
 
@@ -215,6 +216,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--capacity", type=int, default=ServingConfig.capacity, metavar="N")
     parser.add_argument("--json", action="store_true", help="say on stdout what serves")
     options = parser.parse_args(arguments)
+    die_with_parent()
     wanted = ServingConfig(
         engine=options.engine, precision=options.precision, capacity=options.capacity
     )

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from acclimate.configs.schema import ServingConfig, parse_config
+from acclimate.configs.schema import parse_config
+from acclimate.configs.serving import ServingConfig
 from acclimate.errors import ConfigError, EngineError, EngineLoadError, ParityError
 from acclimate.export.build import measured, needs_building, sound_graph
 from acclimate.export.parity import check, measure, reference_of, summary

@@ -23,7 +23,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from acclimate.configs.schema import Config, ServingConfig, parse_config
+from acclimate.configs.schema import Config, parse_config
+from acclimate.configs.serving import ServingConfig
 from acclimate.configs.vocabulary import Vocabulary, load_served
 from acclimate.errors import BundleError, EngineError
 from acclimate.export.build import build_wanted
@@ -39,6 +40,7 @@ from acclimate.runtime.bundle import Arrays, Bundle, load_bundle, write_bundle
 from acclimate.runtime.durable import commit_folder, fresh_folder
 from acclimate.runtime.engine import EngineInfo
 from acclimate.runtime.engines import open_engine
+from acclimate.runtime.parent import die_with_parent
 from acclimate.world import Drive
 from acclimate.world.classes import SOURCE_NAMES
 
@@ -178,6 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
     job.add_argument("--state", type=Path, help="state folder")
     job.add_argument("--check", action="store_true", help="say what is wrong and write nothing")
     options = parser.parse_args(arguments)
+    die_with_parent()
 
     def work() -> None:
         config = parse_config(json.loads(options.config.read_text()))

@@ -40,6 +40,7 @@ from acclimate.runtime.durable import remove_folder, sync
 from acclimate.runtime.engine import Engine, EngineInfo
 from acclimate.runtime.engines import open_engine
 from acclimate.runtime.job import Place, origin, place_of, read_job, spared, vocabularies
+from acclimate.runtime.parent import die_with_parent
 
 MOST_KEPT = 16
 
@@ -177,6 +178,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--job", required=True, help="the job whose words are wanted, JSON")
     parser.add_argument("--to-serve", nargs="+", default=[], metavar="ID", help="adapters")
     options = parser.parse_args(arguments)
+    die_with_parent()
     tell = partial(_tell, "error") if options.to_serve else say
 
     def work() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +25,9 @@ Format = Literal["detectron2", "mmseg", "safetensors"]
 _ZIP, _LEGACY = b"PK\x03\x04", b"\x80\x02\x8a\x0a"
 _TORCH_NAMES = {".pth", ".pt", ".bin", ".ckpt", ".pkl"}
 _TORN = (
-    OSError, RuntimeError, SafetensorError, zipfile.BadZipFile, EOFError, ValueError, KeyError,
-    IndexError, TypeError, AttributeError, OverflowError, MemoryError, RecursionError,
-    NotImplementedError,
+    OSError, RuntimeError, SafetensorError, zipfile.BadZipFile, EOFError, ValueError, LookupError,
+    TypeError, AttributeError, OverflowError, MemoryError, RecursionError, AssertionError,
+    struct.error, zlib.error,
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ manifest.json.sig    who vouches for it, see acclimate.runtime.trust; only where
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from dataclasses import dataclass, replace
@@ -73,18 +74,39 @@ def verify(folder: Path) -> dict[str, Any]:
     """The manifest of a bundle whose files are all there and what they were; raises CorruptBundle
     naming the one that is not, or UntrustedBundle."""
     manifest = read_manifest(folder)
-    for name, digest in manifest["files"].items():
+    try:
+        _check_files(folder, manifest["files"])
+    except (OSError, RuntimeError, ValueError) as error:  # links in a circle, names of no file
+        raise CorruptBundle(
+            f"a file of {folder} cannot be read ({error}); quarantine this adapter"
+        ) from error
+    return manifest
+
+
+def _check_files(folder: Path, files: dict[str, Any]) -> None:
+    for name, digest in files.items():
         path = folder / name
-        if "\0" in name or not path.resolve().is_relative_to(folder.resolve()):
+        if not _lies_in(folder, name):
             raise CorruptBundle(f"{folder / MANIFEST} lists {name!r}, a file outside the bundle")
         if name == MEMORY and not path.exists():
             continue  # purged
         if not path.is_file() or sha256(path) != digest:
             raise CorruptBundle(f"{path} is missing or was altered; quarantine this adapter")
     for path in [folder / MEMORY, *(folder / ADAPTER).rglob("*")]:
-        if path.is_file() and str(path.relative_to(folder)) not in manifest["files"]:
+        if path.is_file() and str(path.relative_to(folder)) not in files:
             raise CorruptBundle(f"{path} is not in the manifest; remove it, nobody vouches for it")
-    return manifest
+
+
+def _lies_in(folder: Path, name: str) -> bool:
+    """Is it a name that a file of this folder could have?"""
+    try:
+        (folder / name).lstat()
+    except ValueError:  # nothing that a file system could write
+        return False
+    except OSError as error:  # any other is for who reads the file
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+    return (folder / name).resolve().is_relative_to(folder.resolve())
 
 
 def load_bundle(folder: Path, engine: EngineInfo, vocabulary: str | None = None) -> Bundle:

@@ -10,13 +10,14 @@ from typing import Any
 
 import cv2
 
-from acclimate.configs.schema import SourceConfig
+from acclimate.configs.source import SourceConfig
 from acclimate.errors import AcclimateError
 from acclimate.runtime.box import FrameBox
 from acclimate.runtime.ledger import Ledger
 from acclimate.runtime.source import Captured, Source, open_source
 
 STATES = ("live", "connecting", "stale", "failed", "ended")
+FAILED = "ended unexpectedly; see the runtime's log, and tell its makers"
 Complain = Callable[[str], None]
 
 
@@ -41,6 +42,9 @@ class Camera:
             self.source.state = "failed"
             complain(f"the source {self.name} failed: {error}")
         finally:
+            if self.source.state not in ("ended", "failed"):  # nobody foresaw what is raised now
+                complain(f"the source {self.name} {FAILED}")
+                self.source.state = "failed"
             self.box.end()
 
 

@@ -69,11 +69,19 @@ def make_folder(path: Path) -> None:
 def remove_folder(path: Path) -> None:
     """Remove a folder: what a crash leaves of it has another name (`<name>.tmp`)."""
     doomed = path.with_name(path.name + ".tmp")
-    if doomed.exists():
-        shutil.rmtree(doomed)
+    if doomed.exists() or doomed.is_symlink():
+        _remove(doomed)
     path.rename(doomed)
     sync(path.parent)  # else a power cut may undo the new name and not what is removed under it
-    shutil.rmtree(doomed)
+    _remove(doomed)
+
+
+def _remove(path: Path) -> None:
+    """A folder, or in its place a link, and then not what that points to."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    else:
+        shutil.rmtree(path)
 
 
 def sync(path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from acclimate.configs.schema import ServingConfig
+from acclimate.configs.serving import ServingConfig
 from acclimate.errors import EngineError, EngineLoadError
 from acclimate.runtime import cache
 from acclimate.runtime.choice import CPU, PORTABLE, Choice, choices, key_for
@@ -111,7 +111,7 @@ class _Graph:
 def _proven(engine: Engine, prove: Prove) -> Engine:
     try:
         prove(engine)
-    except BaseException:
+    except BaseException:  # only to clean up
         engine.close()
         raise
     return engine

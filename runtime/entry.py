@@ -35,7 +35,11 @@ def signals(content: bytes) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     `ROT`."""
     with stored_in(content) as stored:
         stored["png"]
-        return stored["histogram"], stored["embedding"]
+        histogram, embedding = stored["histogram"], stored["embedding"]
+    for one in (histogram, embedding):
+        if one.dtype.kind != "f" or one.ndim != 1 or not np.isfinite(one).all():
+            raise ValueError("its class shares or embedding are no finite numbers")
+    return histogram, embedding
 
 
 def stored_in(content: bytes) -> NpzFile:

@@ -123,9 +123,32 @@ def origin(made: dict[str, Any]) -> str:
 
 
 def manifest(folder: Path) -> dict[str, Any] | None:
-    """A bundle's manifest, unverified; None if there is none."""
+    """A bundle's manifest, unverified; None if there is none, or one whose keys are of the wrong
+    kind: nothing else that is told of adapters has to be ready for those."""
     try:
         made = json.loads((folder / "manifest.json").read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    return made if isinstance(made, dict) else None
+    return made if isinstance(made, dict) and _is_sound(made) else None
+
+
+def _is_sound(made: dict[str, Any]) -> bool:
+    condition, sequence = made.get("condition") or {}, made.get("sequence", 0)
+    told = [made.get(key) or {} for key in ("verdict", "card", "training", "buffer")]
+    return (
+        type(sequence) is int
+        and 0 <= sequence < 2**62
+        and type(made.get("created") or 0) in (int, float)
+        and all(isinstance(one, dict) for one in (condition, made.get("files", {}), *told))
+        and all(isinstance(digest, str) for digest in made.get("files", {}).values())
+        and (not condition or is_condition(condition))
+    )
+
+
+def is_condition(told: object) -> bool:
+    """Is it {"mean": numbers, "spread": a number}?"""
+    if not isinstance(told, dict) or not isinstance(told.get("mean"), list):
+        return False
+    return all(
+        type(x) in (int, float) and abs(x) < 1e15 for x in [*told["mean"], told.get("spread")]
+    )

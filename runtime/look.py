@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from acclimate.configs.schema import DriftConfig
+from acclimate.configs.drift import DriftConfig
 
 Image = NDArray[np.uint8]
 Grey = NDArray[np.float32]

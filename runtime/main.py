@@ -43,6 +43,7 @@ from acclimate.runtime.engines import open_engine
 from acclimate.runtime.fit import cut, fit, is_picture
 from acclimate.runtime.job import place_of
 from acclimate.runtime.outputs import Outputs
+from acclimate.runtime.parent import die_with_parent, end_soon
 from acclimate.runtime.shadow import Report, Shadow
 from acclimate.runtime.sinks import Sinks
 from acclimate.runtime.source import Captured
@@ -162,7 +163,7 @@ class Runtime:
             elif command["cmd"] == "tell":
                 self.say(command["message"])
             elif command["cmd"] == "purge":
-                self.tap.purge(float(command["hours"]), partial(self._purged, command))
+                self.tap.purge(command["hours"], partial(self._purged, command))
             elif command["cmd"] == "configure":
                 self._reconfigure(command.get("config"))
             elif command["cmd"] == "swap":
@@ -250,15 +251,26 @@ class Runtime:
         self.say({"event": "done", "ledger": self.cameras.totals(), "reason": reason})
 
 
-def listen(runtime: Runtime) -> None:
-    """Commands from stdin; its end means that the parent is gone."""
+def listen(runtime: Runtime, patience: float) -> None:
+    """Commands from stdin; its end means that the daemon is gone, which would have ended what hangs
+    after so many seconds."""
     for line in sys.stdin:
         try:
-            command = json.loads(line)
-            runtime.commands.put({"cmd": str(command["cmd"]), **command})
-        except (ValueError, KeyError, TypeError):
+            runtime.commands.put(_command(line))
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             runtime.commands.put({"cmd": "complain", "message": f"not a command: {line!r}"})
     runtime.stop.set()
+    end_soon(patience)
+
+
+def _command(line: str) -> dict[str, Any]:
+    """Raises for what `_obey` could not: whatever it is told, serving goes on."""
+    command: dict[str, Any] = json.loads(line)
+    if command["cmd"] not in ("swap", "configure", "purge", "stop"):
+        raise ValueError(command["cmd"])
+    if command["cmd"] == "purge":
+        command["hours"] = float(command["hours"])
+    return command
 
 
 def say(message: dict[str, Any]) -> None:
@@ -276,6 +288,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--bundle", default="base", help="adapter to begin with")
     parser.add_argument("--vocabulary", help="words to begin with (default: the configuration's)")
     options = parser.parse_args(arguments)
+    # films and recordings are closed in order: the end of stdin says that the daemon is gone, this
+    # only wakes one that is stopped
+    die_with_parent(signal.SIGCONT)
     try:
         config = parse_config(json.loads(options.config.read_text()))
         runtime = Runtime(
@@ -283,7 +298,8 @@ def main(arguments: list[str] | None = None) -> int:
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: runtime.stop.set())
-        threading.Thread(target=listen, args=(runtime,), daemon=True).start()
+        patience = config.daemon.stop_timeout_s
+        threading.Thread(target=listen, args=(runtime, patience), daemon=True).start()
         runtime.run(time.monotonic() + options.duration)
     except (AcclimateError, OSError) as error:
         rotten = isinstance(error, BundleError)

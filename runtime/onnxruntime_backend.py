@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from acclimate.errors import EngineError, EngineLoadError
 from acclimate.runtime.device import Device
@@ -18,6 +19,11 @@ from acclimate.runtime.providers import CPU, PLACEMENT, Provider, check_placemen
 if TYPE_CHECKING:
     from acclimate.runtime.bundle import Arrays
 
+# Its own errors have no base but Exception, and every release adds some.
+FAILURES: tuple[type[Exception], ...] = (
+    RuntimeError, ValueError, MemoryError,
+    *(one for one in vars(native).values() if isinstance(one, type) and issubclass(one, Exception)),
+)  # fmt: skip
 KINDS = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
 
 
@@ -43,7 +49,7 @@ class OnnxRuntime:
             self.session = ort.InferenceSession(
                 str(path), options, providers=providers, enable_fallback=0
             )
-        except Exception as error:
+        except Exception as error:  # a provider's library may raise anything; auto tries another
             raise EngineLoadError(f"{path} does not load: {error}") from error
         if self._device != "cpu":
             check_placement(self.session, providers[0][0])
@@ -105,7 +111,7 @@ class _Bound:
         np.stack(frames, out=self.host["frame"])
         try:
             self._session.run_with_iobinding(self._binding)
-        except Exception as error:
+        except FAILURES as error:
             raise EngineError(f"onnxruntime failed: {error}") from error
         return [self.host[name].copy() for name in outputs]
 

@@ -1,4 +1,5 @@
-"""How large a picture says it is, before anything is decoded: a few bytes may claim gigabytes."""
+"""How large a picture says it is, before anything is decoded: a few bytes may claim gigabytes, as
+its size or, where OpenCV makes room for it unseen, as the length of a part."""
 
 from __future__ import annotations
 
@@ -32,6 +33,7 @@ def check_stream(name: str, file: BinaryIO) -> None:
     head = file.read(24)
     if head.startswith(_PNG) and len(head) == 24:
         width, height = struct.unpack(">II", head[16:24])
+        _check_parts(name, file)
     elif head.startswith(_JPEG):
         file.seek(2)
         width, height = _jpeg(name, file)
@@ -42,6 +44,16 @@ def check_stream(name: str, file: BinaryIO) -> None:
             f"{name} has {width} x {height} pixels; at most {MOST_PIXELS} are decoded, "
             "scale it down"
         )
+
+
+def _check_parts(name: str, file: BinaryIO) -> None:
+    """None of a PNG's parts may be longer than what is left of the file."""
+    end, at = file.seek(0, io.SEEK_END), len(_PNG)
+    while at < end:
+        file.seek(at)
+        at += 12 + int.from_bytes(file.read(4), "big")
+    if at > end:
+        raise SourceError(f"{name} is not a readable image: a PNG that breaks off")
 
 
 def _jpeg(name: str, file: BinaryIO) -> tuple[int, int]:

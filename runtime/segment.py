@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from acclimate.configs.schema import SourceConfig
+from acclimate.configs.source import SourceConfig
 from acclimate.configs.vocabulary import Vocabulary
 from acclimate.errors import SourceError
 from acclimate.runtime import areas

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from acclimate.configs.schema import ServingConfig
+from acclimate.configs.serving import ServingConfig
 from acclimate.configs.vocabulary import Vocabulary
 from acclimate.errors import SourceError
 from acclimate.runtime.durable import replace_file
@@ -120,7 +120,8 @@ class Latest:
 
 
 class Sinks:
-    """All sinks of a camera. One that fails is reported once and switched off; serving goes on."""
+    """All sinks of a camera. One that fails is reported once and tried with the next frame; a film,
+    which would have a hole, is switched off. Serving goes on."""
 
     def __init__(
         self, config: ServingConfig, vocabulary: Vocabulary, state: Path, out: Path | None,
@@ -129,6 +130,7 @@ class Sinks:
         """`camera` where there are several: latest-CAMERA.jpg, and a folder of its own in `out`."""
         palette = vocabulary.palette
         self._sinks: list[Sink] = []
+        self._failing: set[int] = set()
         self._film: OverlayFilm | None = None
         if config.latest_hz:
             latest = state / f"latest{'-' * bool(camera)}{camera}.jpg"
@@ -148,8 +150,19 @@ class Sinks:
             try:
                 sink(frame, labels, adapter)
             except (OSError, SourceError, cv2.error) as error:
-                self._sinks.remove(sink)
-                print(f"{type(sink).__name__} switched off: {error}", file=sys.stderr, flush=True)
+                self._fail(sink, error)
+            else:
+                self._failing.discard(id(sink))
+
+    def _fail(self, sink: Sink, error: Exception) -> None:
+        """A full disk has room again one day: who looks at the latest picture must not see that of
+        the day when it had none."""
+        told = "switched off" if sink is self._film else "fails, and is tried again"
+        if id(sink) not in self._failing:
+            print(f"{type(sink).__name__} {told}: {error}", file=sys.stderr, flush=True)
+        self._failing.add(id(sink))
+        if sink is self._film:
+            self._sinks.remove(sink)
 
     def repaint(self, vocabulary: Vocabulary) -> None:
         """From the next frame on, label maps are of these classes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 from pathlib import Path
 
-from acclimate.configs.schema import SourceConfig
+from acclimate.configs.source import SourceConfig
 from acclimate.errors import SourceError
 from acclimate.runtime.datasets import SUFFIXES
 from acclimate.runtime.sources.address import is_camera

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from acclimate.configs.schema import DriftConfig
+from acclimate.configs.drift import DriftConfig
 from acclimate.runtime.engine import Frame, Result
 from acclimate.runtime.look import Grey, Look, Motion, blinded, look, small
 

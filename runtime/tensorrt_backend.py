@@ -40,7 +40,7 @@ class TensorRT:
             self._plan = plan or Plan(name, module, path, info)
             urgent = plan is None
             self._spares = [_Set(self._plan, self._device, urgent) for _ in range(2)]
-        except BaseException:
+        except BaseException:  # only to clean up
             self._device.close()
             raise
 
@@ -49,7 +49,7 @@ class TensorRT:
         buffers = spare if isinstance(spare, _Set) else self._spares.pop()
         try:
             buffers.fill(inputs)
-        except BaseException:
+        except BaseException:  # only to keep the set
             self._spares.append(buffers)
             raise
         return buffers

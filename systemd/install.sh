@@ -56,6 +56,10 @@ home=$root/opt/acclimate lib=$root/usr/local/lib
 unit=$lib/systemd/system/acclimate.service
 sysusers=$lib/sysusers.d/acclimate.conf
 tmpfiles=$lib/tmpfiles.d/acclimate.conf
+command=$root/usr/local/bin/acclimate
+
+# Is the command ours, and not one that pip put there?
+ours() { [ "$(readlink "$command")" = /opt/acclimate/bin/acclimate ]; }
 
 # Is this the machine's own root, and does systemd run it?
 live() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
@@ -85,6 +89,12 @@ install_packages() {
     [ ! -e "$home" ] || mv "$home" "$home.old"
     mv "$new" "$home"
     rm -rf "$home.old"
+    if [ -e "$command" ] && ! ours; then
+        echo "kept $command; this version's is /opt/acclimate/bin/acclimate"
+    else
+        mkdir -p "$root/usr/local/bin"
+        ln -sfn /opt/acclimate/bin/acclimate "$command"
+    fi
 }
 
 install_files() {
@@ -119,6 +129,7 @@ installed. Now:
   1. edit $root/etc/acclimate/config.yaml: your camera, your words
   2. systemctl enable --now --no-block acclimate
   3. systemctl status acclimate; http://127.0.0.1:9109/
+     sudo -u acclimate acclimate status --state /var/lib/acclimate
 END
 }
 
@@ -128,6 +139,7 @@ remove_all() {
     fi
     rm -f "$unit" "$sysusers" "$tmpfiles"
     rm -f "$root/etc/systemd/system/multi-user.target.wants/acclimate.service"
+    if ours; then rm -f "$command"; fi
     rm -rf "$home" "$home.new" "$home.old"
     if live; then systemctl daemon-reload; fi
     if [ -z "$purge" ]; then

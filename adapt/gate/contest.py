@@ -33,7 +33,7 @@ from acclimate.adapt.gate.looks import Frame, Looks, look
 from acclimate.adapt.gate.memory import Lesson
 from acclimate.adapt.signals.agreement import Mask, Tables, shares
 from acclimate.adapt.signals.bootstrap import Gain, mean_gain, paired_gain
-from acclimate.configs.schema import GateConfig
+from acclimate.configs.gate import GateConfig
 from acclimate.model.colour import UNCHANGED
 from acclimate.runtime.bundle import Bundle
 from acclimate.runtime.engine import Engine

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from acclimate.adapt.gate.looks import look
 from acclimate.adapt.signals.agreement import Labels, Tables, tables
-from acclimate.configs.schema import GateConfig
+from acclimate.configs.gate import GateConfig
 from acclimate.configs.vocabulary import Vocabulary
 from acclimate.errors import CorruptBundle
 from acclimate.model.colour import UNCHANGED

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from acclimate.configs.outputs import OutputsConfig
 from acclimate.runtime.outputs.side import Shown
 
 PICTURE, TEXT = "sensor_msgs/msg/CompressedImage", "std_msgs/msg/String"
+OURS = re.compile(r"\d{8}-\d{6}-\d{9}\.mcap")  # nobody else's recordings make room
 CHUNK = 2**18  # bytes: what a power failure may cost
 
 
@@ -70,7 +72,8 @@ class Recording:
 
     def _begin(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        for old in sorted(self._folder.glob("*.mcap"))[: -self._most + 1 or None]:
+        ours = sorted(one for one in self._folder.glob("*.mcap") if OURS.fullmatch(one.name))
+        for old in ours[: -self._most + 1 or None]:
             old.unlink()
         name = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
         self._file = (self._folder / f"{name}-{time.time_ns() % 10**9:09d}.mcap").open("wb")

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -100,7 +101,7 @@ class Side:
     def _write(self, shown: Shown) -> None:
         try:
             taken = self._output.write(shown)
-        except (OSError, AcclimateError) as error:
+        except (OSError, AcclimateError, ValueError, cv2.error) as error:  # what a library refuses
             self.failed += 1
             self._resting = time.monotonic() + PAUSE
             self._tell(str(error))

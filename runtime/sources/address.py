@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 import av.error
 
-from acclimate.configs.schema import SourceConfig
+from acclimate.configs.source import SourceConfig
 from acclimate.errors import RefusedError, SourceError
 
 DEVICE = re.compile(r"(\d+|/dev/(?:video\d+|v4l/[^?]+))(?:\?(.*))?")
@@ -54,11 +54,6 @@ def _device(url: str, name: str, query: str) -> Address:
     path = f"/dev/video{name}" if name.isdigit() else name
     # the kernel's stamps are taken when the sensor was read, by the clock of time.monotonic
     return Address(path, "v4l2", {"timestamps": "default"} | options, path)
-
-
-def public(url: str) -> str:
-    """The url without user and password, for logs and pages."""
-    return re.sub(r"://[^/@]*@", "://", url)
 
 
 def explain(error: Exception, silence: float) -> SourceError:

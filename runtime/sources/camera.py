@@ -7,10 +7,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from acclimate.configs.schema import SourceConfig
+from acclimate.configs.source import SourceConfig, public
 from acclimate.errors import RefusedError, SourceError
 from acclimate.runtime.ledger import Ledger
-from acclimate.runtime.sources.address import address_of, public
+from acclimate.runtime.sources.address import address_of
 from acclimate.runtime.sources.captured import Captured
 from acclimate.runtime.sources.connection import AvConnection, Connection
 from acclimate.runtime.sources.gstreamer import GstConnection, pipeline_of
@@ -53,8 +53,8 @@ class CameraSource:
     def frames(self, ledger: Ledger, stop: threading.Event) -> Iterator[Captured]:
         """Frames while there are any. A frame that waits too long gives way to newer ones."""
         every = self._config.policy == "every"
-        slots, full = (QUEUE, "overrun") if every else (1, "superseded")
-        inlet, tries = Inlet(ledger, slots, full, self._stamped), self._pauses()
+        inlet = Inlet(ledger, QUEUE if every else 1, self._stamped)
+        tries = self._pauses()
         while not stop.is_set():
             trouble: SourceError | None = self._hanging()
             if trouble is None:

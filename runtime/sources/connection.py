@@ -16,7 +16,14 @@ from av.container import InputContainer
 
 from acclimate.errors import SourceError
 from acclimate.runtime.sources.address import Address, explain
-from acclimate.runtime.sources.decoding import Shot, fps_of, open_decoder, shots, video_of
+from acclimate.runtime.sources.decoding import (
+    ODD_TEXT,
+    Shot,
+    fps_of,
+    open_decoder,
+    shots,
+    video_of,
+)
 
 
 class Connection(Protocol):
@@ -61,7 +68,7 @@ class AvConnection:
         where = self._address
         return av.open(
             where.file, format=where.format, options=dict(where.options),
-            timeout=(self._silence, self._silence), hwaccel=device,
+            timeout=(self._silence, self._silence), hwaccel=device, metadata_errors=ODD_TEXT,
         )  # fmt: skip
 
     def shots(self) -> Iterator[Shot]:

@@ -20,6 +20,7 @@ from acclimate.runtime.sources.captured import Picture
 # FFmpeg's devices that give frames back to ordinary memory, and what is there if the driver is
 DEVICES = {"cuda": Path("/dev/nvidiactl"), "vaapi": Path("/dev/dri/renderD128")}
 Opener = Callable[[HWAccel | None], InputContainer]
+ODD_TEXT = "replace"  # of titles and the like, for every av.open: nobody's reason to stop
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ def open_decoder(opener: Opener, hardware: bool) -> tuple[InputContainer, str]:
         except (av.error.FFmpegError, NotImplementedError, RuntimeError) as error:
             refusals.append(f"{device} refused: {error}")
             continue
-        if any(stream.codec_context.is_hwaccel for stream in container.streams.video):
+        contexts = [stream.codec_context for stream in container.streams.video]
+        if any(context is not None and context.is_hwaccel for context in contexts):
             return container, f"decoded by {device}"
         return container, f"decoded in software: {device} does not know this codec"
     why = "; ".join(refusals) or ("no device for it" if hardware else "as configured")
@@ -58,10 +60,13 @@ def open_decoder(opener: Opener, hardware: bool) -> tuple[InputContainer, str]:
 
 
 def video_of(container: InputContainer) -> Any:
-    """Its first video stream; raises SourceError without one."""
+    """Its first video stream; raises SourceError without one that could be decoded."""
     if not container.streams.video:
         raise SourceError("it has no video")
-    return container.streams.video[0]
+    stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise SourceError("its video is in a codec that is not known here")
+    return stream
 
 
 def fps_of(container: InputContainer, default: float) -> float:
@@ -72,8 +77,8 @@ def fps_of(container: InputContainer, default: float) -> float:
 
 
 def shots(stream: Any, packets: Iterator[Any]) -> Iterator[Shot]:
-    """Every picture in `packets`; what cannot be decoded has the flaw "decode_error", what was
-    decoded around a hole "corrupt". Raises FFmpegError where reading ends in an error."""
+    """Every picture in `packets`; what cannot be decoded, or only around a hole, has the flaw
+    "corrupt". Raises FFmpegError where reading ends in an error."""
     for packet in packets:
         at = time.monotonic()
         try:
@@ -81,7 +86,7 @@ def shots(stream: Any, packets: Iterator[Any]) -> Iterator[Shot]:
         except av.error.EOFError:
             return
         except av.error.FFmpegError:
-            yield Shot(at, flaw="decode_error")
+            yield Shot(at, flaw="corrupt")
             continue
         for frame in frames:
             if frame.is_corrupt:

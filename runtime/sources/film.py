@@ -15,7 +15,7 @@ from av.container import InputContainer
 from acclimate.errors import SourceError
 from acclimate.runtime.ledger import Ledger
 from acclimate.runtime.sources.captured import Captured
-from acclimate.runtime.sources.decoding import fps_of, open_decoder, shots, video_of
+from acclimate.runtime.sources.decoding import ODD_TEXT, fps_of, open_decoder, shots, video_of
 
 
 class FilmSource:
@@ -37,7 +37,9 @@ class FilmSource:
     def _open(self, device: HWAccel | None) -> InputContainer:
         # a file that calls itself a film may be a list of addresses: none of them is visited
         options = {"protocol_whitelist": "file"}
-        return av.open(f"file:{self._path}", options=options, hwaccel=device)
+        return av.open(
+            f"file:{self._path}", options=options, hwaccel=device, metadata_errors=ODD_TEXT
+        )
 
     def frames(self, ledger: Ledger, stop: threading.Event) -> Iterator[Captured]:
         """Frames until the film ends, or to the place where it cannot be read on."""

@@ -20,6 +20,7 @@ from acclimate.runtime.sources.recording import Entry, Topic
 LIMIT = 2**28  # bytes of a record or an unpacked chunk: no camera fills that, a bomb would
 BROKEN = (
     McapError, EOFError, ValueError, KeyError, RuntimeError, struct.error, zstandard.ZstdError,
+    OverflowError, MemoryError,  # lengths that no file has
 )  # fmt: skip
 
 
@@ -36,7 +37,7 @@ class McapFile:
         try:
             with self._path.open("rb") as file:
                 summary = SeekingReader(file, record_size_limit=LIMIT).get_summary()
-        except BROKEN:
+        except (*BROKEN, OSError):  # it may point to before the file's beginning
             return {}
         if summary is None or summary.statistics is None:
             return {}

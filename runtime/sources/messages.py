@@ -15,12 +15,16 @@ from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from acclimate.errors import SourceError
+from acclimate.runtime.pixels import check_encoded
 from acclimate.runtime.sources.captured import Picture
 from acclimate.runtime.sources.foxglove import compressed_image
 
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 FOXGLOVE_ROS = "foxglove_msgs/msg/CompressedImage"
 _FOXGLOVE = "builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n"
+BROKEN = (
+    SerdeError, DecodeError, ValueError, KeyError, TypeError, AttributeError, RecursionError,
+)  # fmt: skip
 # encoding: bytes a pixel, OpenCV's way to RGB
 ENCODINGS: dict[str, tuple[int, int | None]] = {
     "rgb8": (3, None), "bgr8": (3, cv2.COLOR_BGR2RGB), "8UC3": (3, cv2.COLOR_BGR2RGB),
@@ -43,7 +47,7 @@ def read(decode: Decode, data: bytes) -> Dated:
     """Raises SourceError for a message that is not what its type says."""
     try:
         return decode(data)
-    except (SerdeError, DecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except BROKEN as error:
         raise SourceError(f"a message is not of its type: {error}") from error
     except cv2.error as error:
         raise SourceError(f"a picture cannot be decoded: {error}") from error
@@ -92,9 +96,10 @@ def _foxglove_protobuf(data: bytes) -> Dated:
 
 
 def _unpack(data: Any) -> Picture:
+    check_encoded("a picture in a message", bytes(data))
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if len(data) else None
     if image is None:
-        raise SourceError("a picture is neither JPEG nor PNG nor anything else that OpenCV knows")
+        raise SourceError("a picture in a message cannot be decoded")
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 

@@ -20,10 +20,10 @@ RECENT = 5.0  # seconds: a kernel stamp older than that is of another clock
 class Inlet:
     """What outlives a connection: the books, the numbers of frames, the time line."""
 
-    def __init__(self, ledger: Ledger, slots: int, full: str, stamped: bool) -> None:
-        """At most `slots` frames wait; the oldest is dropped for the reason `full`. `stamped`: the
+    def __init__(self, ledger: Ledger, slots: int, stamped: bool) -> None:
+        """At most `slots` frames wait, then the oldest is dropped as "superseded". `stamped`: the
         camera's clock is ours (V4L2)."""
-        self.ledger, self.slots, self.full = ledger, slots, full
+        self.ledger, self.slots = ledger, slots
         self._stamped, self._numbers, self.timeline = stamped, count(), Timeline()
 
     def take(self, shot: Shot) -> Captured | None:
@@ -82,7 +82,7 @@ class Reader(threading.Thread):
             if frame is not None:
                 if len(self._frames) >= self._inlet.slots:
                     self._frames.popleft()
-                    self._inlet.ledger.drop(self._inlet.full)
+                    self._inlet.ledger.drop("superseded")
                 self._frames.append(frame)
                 self._changed.notify_all()
             return True

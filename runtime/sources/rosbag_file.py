@@ -12,8 +12,11 @@ from rosbags.rosbag2 import Reader, ReaderError
 from acclimate.errors import SourceError
 from acclimate.runtime.sources.recording import Entry, Topic
 
-# rosbags passes on what SQLite and zstandard say: their errors are ValueErrors and apsw's own
-BROKEN = (ReaderError, apsw.Error, OSError, ValueError, RuntimeError, AssertionError, EOFError)
+# rosbags passes on what SQLite, zstandard and its YAML say, the last of odd tags by any kind
+BROKEN = (
+    ReaderError, apsw.Error, OSError, ValueError, RuntimeError, AssertionError, EOFError,
+    LookupError, AttributeError, TypeError, OverflowError,
+)  # fmt: skip
 
 
 class RosbagFile:

@@ -2,6 +2,7 @@
 
 AcclimateError
 ├─ ConfigError(problems)                       all problems at once; exit 78, no restart
+│  └─ InUse                                    a folder that another one holds for now; exit 1
 ├─ SourceError ── RefusedError                 a camera, film or folder that cannot be read
 ├─ CheckpointError                             weights that do not fit the network
 ├─ DownloadError                               published weights that did not come
@@ -28,6 +29,10 @@ class ConfigError(AcclimateError):
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(self.problems))
+
+
+class InUse(ConfigError):
+    """Somebody else works on the state folder: it may be free when asked again."""
 
 
 class SourceError(AcclimateError):

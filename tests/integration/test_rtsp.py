@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from acclimate.configs.schema import SourceConfig
+from acclimate.configs.source import SourceConfig
 from acclimate.daemon.status import read_status
 from acclimate.runtime.ledger import Ledger
 from acclimate.runtime.sources.camera import CameraSource

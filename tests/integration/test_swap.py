@@ -14,7 +14,9 @@ import cv2
 import numpy as np
 import pytest
 
-from acclimate.configs.schema import Config, ServingConfig, SourceConfig, to_dict
+from acclimate.configs.schema import Config, to_dict
+from acclimate.configs.serving import ServingConfig
+from acclimate.configs.source import SourceConfig
 from acclimate.runtime.bundle import load_bundle, write_bundle
 from acclimate.runtime.engines import open_engine
 from acclimate.world import Drive

@@ -19,7 +19,8 @@ from acclimate.adapt.leave import PROBES, condition
 from acclimate.adapt.lora import load_adapter, lora_tensors, new_adapter, save_adapter
 from acclimate.adapt.main import MIN_HELDOUT, NO_DATA, main
 from acclimate.adapt.train import Trained, train_round
-from acclimate.configs.schema import Config, GateConfig, to_dict
+from acclimate.configs.gate import GateConfig
+from acclimate.configs.schema import Config, to_dict
 from acclimate.model.load import load_base
 from acclimate.runtime.buffer import FrameBuffer
 from acclimate.runtime.bundle import ADAPTER, MEMORY, load_bundle

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from acclimate.adapt.validate import Labels, Reference, Verdict, judge
-from acclimate.configs.schema import GateConfig
+from acclimate.configs.gate import GateConfig
 
 GATE = GateConfig(
     min_pseudo_miou=0.45, min_agreement=0.85, max_histogram_js=0.05, min_class_recall=0.1,

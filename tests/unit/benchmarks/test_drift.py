@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from acclimate.configs.schema import DriftConfig
+from acclimate.configs.drift import DriftConfig
 from benchmarks.drift import MOMENTS, begun, chosen, course, delay, held, measured, rings
 from benchmarks.drift_streams import Seen, joined, part
 

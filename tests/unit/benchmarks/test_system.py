@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from acclimate.adapt.round import Round
-from acclimate.configs.schema import Config, DriftConfig
+from acclimate.configs.drift import DriftConfig
+from acclimate.configs.schema import Config
 from acclimate.errors import Diverged
 from acclimate.runtime.bundle import Bundle
 from acclimate.runtime.engine import Result

@@ -18,12 +18,13 @@ from acclimate.daemon import scheduler as scheduler_module
 from acclimate.daemon.events import EventLog
 from acclimate.daemon.lifecycle import Lifecycle
 from acclimate.daemon.metrics import Metrics
-from acclimate.daemon.registry import Registry, State
+from acclimate.daemon.registry import Registry
 from acclimate.daemon.rounds import Outcome
+from acclimate.daemon.state import State
 from acclimate.daemon.status import LOG_ONLY, dated, sentence, snapshot
 from acclimate.errors import EngineError
 from tests.unit.daemon.test_metrics import values
-from tests.unit.daemon.test_registry import bundle
+from tests.unit.daemon.test_registry import adopted, bundle
 
 CONFIG = parse_config({
     "drift": {"threshold": 1.0, "reference_frames": 8, "smoothing_frames": 1},
@@ -41,7 +42,7 @@ class FakeServing:
         self.last_words: list[dict[str, Any]] = []
         self.heard: list[dict[str, Any]] = []
         self.config = CONFIG.daemon
-        self.retired = self.forgiven = 0
+        self.retired = self.forgiven = self.stillborn = 0
         self.reason = ""
         self.started: list[str] = []
         self.refuse: set[str] = set()
@@ -82,7 +83,7 @@ class FakeServing:
         return self.last_words
 
     def forgive(self) -> str:
-        self.forgiven += 1
+        self.forgiven, self.budget = self.forgiven + 1, self.budget + 1
         return self.reason
 
     def reconfigure(self, config: DaemonConfig) -> None:
@@ -165,13 +166,17 @@ class House:
         self.serving.stream(place, **signals)
         self.ticks()
 
-    def adapt(self, place: float = DUSK) -> str:
-        """Drive there from the day and have a candidate swapped in; it is on probation."""
+    def nominate(self, place: float = DUSK) -> None:
+        """Drive there from the day and have a candidate accepted, which nobody has taken up yet."""
         self.drive(DAY)
         self.serving.stream(place)
         self.outcome = "accepted"
         self.ticks(2)
         self.outcome = None
+
+    def adapt(self, place: float = DUSK) -> str:
+        """The same, and it is swapped in and on probation."""
+        self.nominate(place)
         self.ticks()
         assert self.state.active != "base"
         return self.state.active
@@ -239,6 +244,15 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     assert all(sentence(e) for e in one.log.events if e["event"] not in LOG_ONLY)
     assert all(dated(event) for event in one.log.events)
     json.dumps(snapshot(one.life))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A state folder that no daemon uses: base <- a1 <- a2, all good, a2 active."""
+    state = tmp_path / "without daemon"
+    bundle(state / "adapters", "base", 0)
+    adopted(Registry(state), tmp_path, "a1", "a2")
+    return state
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import pytest
 from acclimate.daemon.cli import main
 from acclimate.daemon.events import EventLog
 from acclimate.daemon.registry import Registry
-from tests.unit.daemon.test_registry import adopted, bundle
 
 Said = pytest.CaptureFixture[str]
 MADE: dict[str, Any] = {
@@ -26,14 +25,11 @@ MADE: dict[str, Any] = {
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """base <- a1 <- a2, all good, a2 active; a1 has a whole manifest."""
-    state = tmp_path / "state"
-    bundle(state / "adapters", "base", 0)
-    adopted(Registry(state), tmp_path, "a1", "a2")
-    path = state / "adapters" / "a1" / "manifest.json"
+def folder(folder: Path) -> Path:
+    """The one of all these tests; a1 has a whole manifest."""
+    path = folder / "adapters" / "a1" / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | MADE))
-    return state
+    return folder
 
 
 @pytest.fixture

@@ -193,3 +193,9 @@ def test_without_a_log_it_speaks_here(
     said = capfd.readouterr().err
     assert "child.log" in said
     assert "its trouble" in said
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"event": ["ready"]}', '{"event": 1}', "[1]"])
+def test_whatever_it_prints_is_an_event_and_it_is_heard_on(start: Start, line: str) -> None:
+    said = heard(start(f'print({line!r}); print(\'{{"event": "a"}}\')'), 2)
+    assert [event["event"] for event in said] == ["error", "a"]

@@ -18,9 +18,7 @@ from acclimate import __version__
 from acclimate.daemon import cli
 from acclimate.daemon.cli import main
 from acclimate.daemon.main import only_one
-from acclimate.daemon.registry import Registry
 from acclimate.errors import ConfigError, ExportError, Stopped
-from tests.unit.daemon.test_registry import adopted, bundle
 
 COMMANDS = [
     ["run"], ["status"], ["adapters"], ["adapters", "list"], ["adapters", "show"],
@@ -35,15 +33,6 @@ COMMANDS = [
     ["keys"], ["keys", "new"], ["keys", "show"],
 ]  # fmt: skip
 Said = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """base <- a1 <- a2, all good, a2 active."""
-    state = tmp_path / "state"
-    bundle(state / "adapters", "base", 0)
-    adopted(Registry(state), tmp_path, "a1", "a2")
-    return state
 
 
 # ---- usage
@@ -284,5 +273,17 @@ def test_segment_with_its_own_configuration_leaves_a_running_daemon_alone(
     config.write_text("adapt: {steps: 11}\n")
     words = ["segment", str(pictures), "--out", str(tmp_path / "out"), "--config", str(config)]
     with only_one(folder):
-        assert main([*words, "--state", str(folder)]) == 78
+        assert main([*words, "--state", str(folder)]) == 1, (
+            "nothing is wrong with the configuration"
+        )
     assert "another acclimate runs" in capsys.readouterr().err
+
+
+def test_no_error_tells_a_cameras_password(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("source: rtsp://anna:s3cret@camera/1\n")
+    assert main(["check-config", str(file)]) == 78
+    assert "s3cret" not in (told := capsys.readouterr().err)
+    assert "rtsp://camera/1" in told

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from acclimate.daemon.journal import history
-from acclimate.daemon.registry import State
+from acclimate.daemon.state import State
 from acclimate.errors import SwapRefused
 from tests.unit.daemon.conftest import DAY, DUSK, NIGHT, House
 from tests.unit.daemon.test_registry import adopted, bundle, vanish

@@ -52,7 +52,11 @@ def test_the_socket_is_its_owners_alone(daemon: Daemon, house: House) -> None:
     assert found.st_uid == os.geteuid()
 
 
-def test_or_a_groups(house: House) -> None:
+def test_or_a_groups(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> None:  # as under the unit: SystemCallFilter=~@privileged
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.chown", forbidden)
     group = grp.getgrgid(os.getegid())
     with listening(house, ControlConfig(group=group.gr_name)):
         found = (house.folder / "control.sock").stat()
@@ -71,6 +75,19 @@ def test_a_socket_that_cannot_be_had_costs_no_frame(house: House, broken: str) -
     assert house.last("control_off")["what"] == "socket"
     house.drive(DAY)
     assert house.life.stream.last["source"] == "live"
+
+
+def test_a_socket_is_opened_once_the_folder_takes_it(house: House) -> None:
+    (house.folder / "control.sock").mkdir()
+    with listening(house, ControlConfig()) as control:
+        control.open_socket()
+        assert house.kinds.count("control_off") == 1, "told once"
+        (house.folder / "control.sock").rmdir()
+        control.open_socket()
+        connected(house.folder / "control.sock", 5).close()
+        control.open_socket()
+        assert Daemon(house.folder / "control.sock").call("GET", "/v1/status")["active"] == "base"
+    assert not (house.folder / "control.sock").exists()
 
 
 def test_it_can_be_switched_off(house: House) -> None:
@@ -210,6 +227,20 @@ def test_rubbish_is_refused_and_forgotten(daemon: Daemon, house: House, rubbish:
     assert daemon.call("GET", "/v1/status")["active"] == "base"
 
 
+@pytest.mark.parametrize(
+    "body",
+    [b"\xff\xfe", b'{"\\ud800": 1}', b'{"reason": NaN}', b'{"reason": "\\ud800"}', b"[" * 999],
+)
+def test_what_is_wrong_with_a_body_is_told_though_it_is_no_text(
+    daemon: Daemon, house: House, body: bytes
+) -> None:
+    sock = connected(house.folder / "control.sock", 10)
+    head = f"POST /v1/pause HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    sock.sendall(head.encode() + body)
+    assert sock.recv(100).startswith((b"HTTP/1.1 422 ", b"HTTP/1.1 400 "))
+    sock.close()
+
+
 # ---- TCP
 
 
@@ -273,6 +304,14 @@ def test_who_has_the_token_is_named_by_address(house: House, config: ControlConf
         request = urllib.request.Request(url, headers=headers, method="POST")
         urllib.request.urlopen(request, timeout=10, context=context).close()
     assert house.last("paused")["actor"] == "token from 127.0.0.1"
+
+
+@needs_openssl
+def test_a_key_that_everybody_may_read_is_refused(house: House, config: ControlConfig) -> None:
+    key = Path(str(config.tls_key))
+    key.chmod(0o644)
+    with pytest.raises(ConfigError, match=r"control\.tls_key: everybody may read .*chmod 600"):
+        Control(config, house.folder, _nothing, house.log)
 
 
 @needs_openssl

@@ -18,6 +18,7 @@ from acclimate.configs.schema import Config, parse_config
 from acclimate.daemon import checks, doctor
 from acclimate.daemon.checks import Check, Finding, Patient
 from acclimate.daemon.cli import main
+from acclimate.daemon.main import only_one
 from acclimate.daemon.registry import Registry
 from tests.unit.daemon.test_registry import bundle
 
@@ -94,6 +95,34 @@ def test_before_anything_was_ever_started(tmp_path: Path, capsys: Said) -> None:
     assert not (tmp_path / "none").exists()
 
 
+def test_a_rotten_registry_keeps_it_from_nothing(patient: Patient, capsys: Said) -> None:
+    (patient.state / "state.json").write_text("{")
+    assert main(["doctor", "--state", str(patient.state)]) == 1
+    said = capsys.readouterr().out
+    assert "registry  PROBLEM" in said
+    assert "-> acclimate fsck" in said
+    assert "\nsource    ok" in said
+
+
+def test_what_may_not_be_looked_at_is_a_finding(
+    patient: Patient, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(path: Path, *_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    def registry(_: Patient) -> Finding:
+        raise PermissionError(13, "Permission denied", "state.json")
+
+    monkeypatch.setattr(doctor, "CHECKS", (doctor.daemon, registry, doctor.source))
+    (patient.state / "daemon.json").write_text("{}")
+    monkeypatch.setattr(Path, "read_text", closed)
+    assert main(["doctor", "--state", str(patient.state)]) == 1
+    said = capsys.readouterr().out
+    assert "registry  PROBLEM  [Errno 13] Permission denied: 'state.json'\n" in said
+    assert "\ndaemon    ok" in said
+    assert "\nrights    ok" in said
+
+
 # ---- the daemon and what it keeps
 
 
@@ -122,6 +151,8 @@ def test_a_daemon_that_does_not_answer(patient: Patient) -> None:
     assert found(doctor.daemon, patient).state == "problem"
     note.write_text(json.dumps({"pid": 2**22 + 1}))
     assert found(doctor.daemon, patient).state == "ok", "it was killed"
+    with only_one(patient.state):
+        assert "a daemon runs on" in found(doctor.daemon, patient).message
 
 
 def test_a_rotten_registry(patient: Patient) -> None:
@@ -206,6 +237,20 @@ def test_what_the_daemon_sees_counts(patient: Patient) -> None:
     assert "is stale" in found(doctor.source, stale).message
     gone = looks_at(patient, source={"url": "/nowhere"})
     assert found(doctor.source, replace(gone, status=STATUS)).state == "ok"
+
+
+def test_cameras_with_options_and_pipelines_are_no_files(
+    patient: Patient, tool: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of(url: str) -> Finding:
+        return found(doctor.source, looks_at(patient, source={"url": url}))
+
+    assert "there is no /dev/video77" in of("77?framerate=25").message
+    assert "there is no /dev/video78" in of("/dev/video78?video_size=640x480").message
+    pipeline = "gst:rtspsrc location=rtsp://10.0.0.7/x ! decodebin"
+    assert "gst-launch-1.0 is not installed" in of(pipeline).message
+    tool("gst-launch-1.0", "")
+    assert of(pipeline).state == "ok"
 
 
 # ---- the machine

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import jensenshannon
 
-from acclimate.configs.schema import DriftConfig
+from acclimate.configs.drift import DriftConfig
 from acclimate.daemon.drift import Collected, Condition, Drift, Usual, level
 
 HERE = Condition(np.zeros(2), 0.5)

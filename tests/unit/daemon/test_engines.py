@@ -112,7 +112,7 @@ def test_a_torn_configuration_is_told(tmp_path: Path, prepares: Prepares, capsys
 
 def test_export_waits_for_no_daemon(tmp_path: Path, prepares: Prepares, capsys: Said) -> None:
     with only_one(tmp_path):
-        assert main(["export", "--state", str(tmp_path)]) == 78
+        assert main(["export", "--state", str(tmp_path)]) == 1
     assert "another acclimate runs" in capsys.readouterr().err
     assert prepares.asked == []
 

@@ -27,6 +27,26 @@ def test_events_are_lines_in_order_and_are_told(tmp_path: Path) -> None:
     assert rows[0]["time"] <= rows[1]["time"]
 
 
+def test_no_event_tells_a_cameras_password(tmp_path: Path) -> None:
+    told: list[dict[str, Any]] = []
+    log = EventLog(tmp_path / "events.jsonl", told.append)
+    problems = ["source must be a mapping, not 'rtsp://anna:s3cret@camera/1'"]
+    log.write("config_refused", problems=problems, more={"url": ("rtsp://anna:s3@cret@camera",)})
+    for text in (json.dumps(told), (tmp_path / "events.jsonl").read_text()):
+        assert "cret" not in text
+        assert text.count("camera") == 2
+
+
+def test_a_log_of_zeros_costs_no_time_and_no_room(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(bytes(2**22))
+    for _ in range(3):
+        EventLog(path, lambda _: None).write("started")
+    assert path.stat().st_size < 2**22 + 1000
+    rows, torn = read(path)
+    assert ([row["event"] for row in rows], len(torn)) == (["started"] * 3, 1)
+
+
 def test_a_restart_appends(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     for _ in range(2):

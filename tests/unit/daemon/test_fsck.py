@@ -14,6 +14,8 @@ from acclimate.daemon.cli import main
 from acclimate.daemon.events import EventLog, read
 from acclimate.daemon.main import only_one
 from acclimate.daemon.registry import Registry
+from acclimate.runtime.keys import new_secret
+from acclimate.runtime.vault import Vault
 from benchmarks.crash_story import Life, few_kept, first_state
 
 Said = pytest.CaptureFixture[str]
@@ -151,6 +153,27 @@ def test_who_the_log_says_is_quarantined_stays_so(state: Path, capsys: Said) -> 
     assert Registry(state).state.active == registry.state.active
 
 
+def test_a_repair_ends_no_pause_and_no_pin(state: Path, capsys: Said) -> None:
+    registry = Registry(state)
+    active, good, _ = actives(state)
+    registry.pause({"since": 1.0, "seconds": None})
+    registry.pin(active)
+    EventLog(state / "events.jsonl", lambda _: None).write("quarantined", id=good, reason="manual")
+    assert fsck(state, capsys, "--repair")[0] == 0
+    truth = Registry(state).state
+    assert (truth.paused, truth.pinned) == ({"since": 1.0, "seconds": None}, active)
+
+
+def test_torn_encrypted_frames_are_named(state: Path, capsys: Said, tmp_path: Path) -> None:
+    new_secret(tmp_path / "key")
+    (state / "buffer").mkdir(exist_ok=True)
+    whole, torn = (state / "buffer" / f"000000009{n}-0000000000000000.sealed" for n in (1, 2))
+    whole.write_bytes(Vault(str(tmp_path / "key")).close(whole.name, b"a frame"))
+    torn.write_bytes(whole.read_bytes()[:20])
+    code, found = fsck(state, capsys)
+    assert (code, [one["where"] for one in found]) == (1, [str(torn)])
+
+
 def test_the_base_is_not_touched(state: Path, capsys: Said) -> None:
     rot(state / "adapters" / "base" / "probe.safetensors")
     code, found = fsck(state, capsys, "--repair")
@@ -221,3 +244,35 @@ def test_what_was_quarantined_by_hand_outlives_its_truth(state: Path, capsys: Sa
     truth = Registry(state).state
     assert truth.quarantined.keys() == {active, good, bad}
     assert (truth.active, truth.good) == ("base", ["base"])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"event": "quarantined", "id": "a" + "9" * 5000},
+        {"event": "quarantined", "id": "../../x"},
+        {"event": "swapped", "id": ["a1"]},
+        {"event": "set_aside", "id": "a1", "to": "../../x"},
+    ],
+)
+def test_ids_that_cannot_be_name_nobody(state: Path, capsys: Said, row: dict[str, Any]) -> None:
+    active, *_ = actives(state)
+    (state / "state.json").unlink()
+    log = state / "events.jsonl"
+    log.write_text(log.read_text() + json.dumps({"t": 0.0, "time": 1.0, **row}) + "\n")
+    assert fsck(state, capsys, "--repair")[0] == 0
+    assert fsck(state, capsys) == (0, [])
+    assert Registry(state).state.active == active
+
+
+@pytest.mark.parametrize("told", [{"sequence": "x"}, {"files": {"\ud800": "0"}}])
+def test_an_adapter_whose_manifest_cannot_be_is_lost(
+    state: Path, capsys: Said, told: dict[str, Any]
+) -> None:
+    folder = state / "adapters" / "a0099"
+    folder.mkdir()
+    made = {"id": "a0099", "base_digest": "b", "files": {}, **told}
+    (folder / "manifest.json").write_text(json.dumps(made))
+    assert [one["kind"] for one in fsck(state, capsys, "--repair")[1]] == ["adapter"]
+    assert fsck(state, capsys) == (0, [])
+    assert (state / "lost+found" / "adapters" / "a0099" / "manifest.json").is_file()

@@ -19,14 +19,24 @@ __all__ = ["registry", "start"]
 
 def test_it_holds_at_once_and_lets_go_when_it_is_calm() -> None:
     governor = Governor(50.0)
-    story = [(40, False), (51, True), (45, True), (40, True), (40, True), (39, False), (49, False)]
+    story = [(40, False), (51, True), (50, True), (45, True), (49, False), (49, False)]
     assert [governor.heed([float(ms)] * 5) for ms, _ in story] == [held for _, held in story]
 
 
 def test_calm_must_last() -> None:
     governor = Governor(50.0)
-    told = [60.0, 30.0, 30.0, 45.0, 30.0, 30.0, 30.0]
+    told = [60.0, 30.0, 30.0, 55.0, 30.0, 30.0, 30.0]
     assert [governor.heed([ms]) for ms in told] == [True] * 6 + [False]
+
+
+def test_each_time_it_takes_longer_up_to_a_bound() -> None:
+    governor, waits = Governor(50.0), []
+    for _ in range(6):
+        governor.heed([60.0])
+        waits.append(1)
+        while governor.heed([49.0]):
+            waits[-1] += 1
+    assert waits == [3, 6, 12, 24, 48, 48]
 
 
 def test_one_slow_frame_in_ten_is_none_too_many() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from acclimate.configs.schema import BufferConfig, Config, parse_config
 from acclimate.daemon.cli import main
-from acclimate.daemon.guard import settle
+from acclimate.daemon.guard import locked_out, settle
 from acclimate.errors import ConfigError
 from acclimate.runtime import trust
 from acclimate.runtime.keys import new_pair, new_secret
@@ -31,7 +32,7 @@ def test_every_problem_at_once(tmp_path: Path) -> None:
         "buffer": {"key_file": str(tmp_path / "nor")},
     })  # fmt: skip
     with pytest.raises(ConfigError) as refused:
-        settle(config, tmp_path)
+        settle(config)
     starts = [problem.split(":")[0] for problem in refused.value.problems]
     assert starts == ["trust.signing_key", "trust.keys[0]", "buffer.key_file"]
 
@@ -50,16 +51,23 @@ def test_signatures_of_nobody_are_no_configuration() -> None:
         parse_config({"trust": {"require_signatures": True}})
 
 
-def test_a_buffer_that_another_key_closed_is_told(tmp_path: Path) -> None:
+def test_a_buffer_that_another_key_closed_is_told_and_no_reason_not_to_serve(
+    tmp_path: Path,
+) -> None:
     for name in ("one", "two"):
         new_secret(tmp_path / name)
     (tmp_path / "buffer").mkdir()
     entry = tmp_path / "buffer" / "1-ab.sealed"
     entry.write_bytes(Vault(str(tmp_path / "one")).close(entry.name, b"frame"))
-    settle(Config(buffer=BufferConfig(key_file=str(tmp_path / "one"))), tmp_path)
-    for given in (str(tmp_path / "two"), None):
-        with pytest.raises(ConfigError, match=r"1 buffered frames .* purge --all"):
-            settle(Config(buffer=BufferConfig(key_file=given)), tmp_path)
+    assert locked_out(BufferConfig(key_file=str(tmp_path / "one")), tmp_path) == []
+    for given, said in (
+        (str(tmp_path / "two"), r"1 buffered frames .* purge --all"), (None, "1 buffered frames"),
+        (str(tmp_path / "lost"), "lost"),
+    ):  # fmt: skip
+        buffer = BufferConfig(key_file=given)
+        settle(Config(buffer=buffer), tmp_path)
+        (why,) = locked_out(buffer, tmp_path)
+        assert re.search(said, why)
     assert entry.exists()
 
 

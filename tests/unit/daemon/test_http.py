@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import itertools
 import json
 import os
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from acclimate.daemon import http as module
 from acclimate.daemon.http import VIEWERS, Window
 from acclimate.errors import ConfigError
 from tests.conftest import wait_until
@@ -39,6 +42,29 @@ def get(window: Window, path: str) -> tuple[int, Message, bytes]:
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.headers, error.read()
+
+
+def test_a_crowd_takes_no_more_threads_than_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_GUESTS", 2)
+    one = Window("127.0.0.1", 0, tmp_path, lambda: STATUS, lambda: b"")
+    with contextlib.ExitStack() as crowd:
+        guests = [
+            crowd.enter_context(socket.create_connection(("127.0.0.1", one.port), timeout=5))
+            for _ in range(4)
+        ]
+        assert [guest.recv(1) for guest in guests[2:]] == [b"", b""], "turned away"
+        with pytest.raises((OSError, http.client.HTTPException)):
+            get(one, "/metrics")
+
+    def room() -> bool:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            return get(one, "/metrics")[0] == 200
+        return False
+
+    wait_until(room, 20, "room again")
+    one.close()
 
 
 def test_the_page(window: Window) -> None:

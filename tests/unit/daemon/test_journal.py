@@ -80,3 +80,11 @@ def test_following(tmp_path: Path) -> None:
         file.write(line("a", 4))
     thread.join(10)
     assert seen == [1, 2, 3, 4]
+
+
+def test_changes_of_odd_kinds_are_none(tmp_path: Path) -> None:
+    log, sound = tmp_path / "events.jsonl", {"actor": "gate", "from": "a1", "to": "a2"}
+    odd: list[dict[str, object]] = [{"reason": None}, {"reason": 3}, {}, {"reason": ["x"]}]
+    rows = [line("served", 1, **sound, **more) for more in [*odd, {"reason": "better"}]]
+    log.write_text(line("served", "soon", **sound, reason="better") + "".join(rows))  # type: ignore[arg-type]
+    assert [one["reason"] for one in history(log)] == ["better"]

@@ -128,11 +128,7 @@ def test_a_round_without_a_candidate_changes_nothing(house: House, verdict: str)
 
 def test_what_the_runtime_refuses_is_quarantined_and_the_old_one_stays(house: House) -> None:
     house.serving.refuse = {"a0001"}
-    house.drive(DAY)
-    house.serving.stream(DUSK)
-    house.outcome = "accepted"
-    house.ticks(2)
-    house.outcome = None
+    house.nominate()
     house.ticks()
     assert house.state.active == house.serving.active == "base"
     assert house.state.quarantined == {"a0001": "refused by the runtime: probe labels differ"}
@@ -170,11 +166,7 @@ def test_an_answer_that_never_comes_is_a_refusal(
 ) -> None:
     monkeypatch.setattr(module, "SWAP_TIMEOUT", -1.0)
     house.serving.deaf = True
-    house.drive(DAY)
-    house.serving.stream(DUSK)
-    house.outcome = "accepted"
-    house.ticks(2)
-    house.outcome = None
+    house.nominate()
     house.ticks()
     assert "no answer" in house.state.quarantined["a0001"]
     monkeypatch.undo()
@@ -208,11 +200,7 @@ def test_a_crash_outside_probation_keeps_the_adapter(house: House) -> None:
 
 def test_a_crash_during_a_swap_keeps_the_old_adapter(house: House) -> None:
     house.serving.deaf = True
-    house.drive(DAY)
-    house.serving.stream(DUSK)
-    house.outcome = "accepted"
-    house.ticks(2)
-    house.outcome = None
+    house.nominate()
     assert house.life.swapping is not None
     house.serving.crash()
     house.ticks()
@@ -250,6 +238,53 @@ def test_a_bundle_that_rotted_on_disk_is_set_aside(house: House) -> None:
     assert house.kinds[-5:] == whole
 
 
+def test_however_many_bundles_rotted_the_base_serves_within_the_restart_budget(
+    house: House, tmp_path: Path
+) -> None:
+    names = [f"a{number}" for number in range(1, 9)]
+    adopted(house.life.registry, tmp_path / "by hand", *names)
+    for _ in names:
+        house.serving.crash({"event": "error", "message": "inputs were altered", "bundle": True})
+        house.ticks(1)
+    house.ticks()
+    assert house.serving.active == house.state.active == "base"
+    assert set(house.state.quarantined) == set(names)
+    assert house.serving.forgiven == len(names)
+    house.serving.crash({"event": "error", "message": "inputs were altered", "bundle": True})
+    house.ticks()
+    assert house.serving.forgiven == len(names), "the base's own deaths count"
+
+
+def test_a_good_adapter_that_no_process_can_start_with_any_more_gives_way_to_the_base(
+    house: House,
+) -> None:
+    name = house.settle()
+    for house.serving.stillborn in (1, 2):
+        house.serving.crash()
+        house.ticks(1)
+    house.ticks()
+    assert house.serving.active == house.state.active == "base"
+    assert "before its first frame" in house.state.quarantined[name]
+    house.serving.stillborn = 3
+    house.serving.crash()
+    house.ticks()
+    assert list(house.state.quarantined) == [name], "the base is blamed for nothing"
+    assert house.serving.forgiven == 1
+
+
+def test_a_base_that_is_refused_is_asked_again_and_not_at_once(house: House) -> None:
+    house.adapt()
+    house.serving.refuse = {"base"}
+    house.drive(DUSK, share=1.0)
+    house.ticks(20)
+    assert house.kinds.count("swap_refused") == 1
+    house.serving.refuse = set()
+    assert house.life.swapping is not None
+    house.life.swapping = (*house.life.swapping[:2], 0.0)  # its time is up
+    house.ticks()
+    assert house.serving.active == house.state.active == "base"
+
+
 def test_any_other_error_is_no_adapters_fault(house: House) -> None:
     name = house.settle()
     house.serving.crash({"event": "error", "message": "no such film", "fatal": True})
@@ -272,6 +307,15 @@ def test_an_adapter_on_probation_does_not_slip_in_through_a_restart(house: House
     assert Registry(house.folder).state.active == "base"
     assert name not in house.state.quarantined
     assert house.last("set_aside")["reason"] == "it did not pass probation"
+
+
+def test_a_pin_outlives_a_restart_during_probation(house: House) -> None:
+    name = house.adapt()
+    house.command(do="pin", id=name).result(0)
+    house.open()
+    assert house.life.first_adapter() == name
+    assert house.state.pinned == name
+    assert "set_aside" not in house.kinds
 
 
 def test_what_is_gone_or_of_another_base_does_not_start(house: House, tmp_path: Path) -> None:
@@ -355,6 +399,22 @@ def test_what_was_learned_goes_on_until_its_condition_ends(house: House, tmp_pat
 # ---- a full disk stops adapting, never serving
 
 
+def test_what_is_owed_to_a_disk_is_trouble_until_it_is_paid(house: House) -> None:
+    refusals = [OSError(30, "Read-only file system") for _ in range(3)]
+    paid: list[str] = []
+
+    def write() -> None:
+        if refusals:
+            raise refusals.pop()
+        paid.append("now")
+
+    house.life.owe(write)
+    assert "Read-only" in str(house.life.trouble)
+    house.drive(DAY)
+    assert (house.life.trouble, paid) == (None, ["now"])
+    assert house.kinds.count("trouble") == 1
+
+
 def test_on_a_full_disk_no_round_starts(house: House, full_disk: Callable[[bool], None]) -> None:
     house.drive(DAY)
     full_disk(True)
@@ -397,11 +457,7 @@ def test_on_a_full_disk_a_swap_is_still_watched(
     house: House, full_disk: Callable[[bool], None]
 ) -> None:
     house.serving.deaf = True
-    house.drive(DAY)
-    house.serving.stream(DUSK)
-    house.outcome = "accepted"
-    house.ticks(2)
-    house.outcome = None
+    house.nominate()
     full_disk(True)
     house.serving.deaf = False
     house.serving.take_up("a0001")

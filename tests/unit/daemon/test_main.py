@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 import threading
 import urllib.request
@@ -18,8 +20,10 @@ from acclimate.daemon import child as child_module
 from acclimate.daemon import main as module
 from acclimate.daemon.lifecycle import Lifecycle
 from acclimate.daemon.main import announce, only_one, prepare, run, with_source
+from acclimate.daemon.registry import Registry
 from acclimate.daemon.words import file_of
 from acclimate.errors import ConfigError, EngineError, ExportError
+from acclimate.runtime.retention import LOST
 from tests.unit.daemon.test_registry import bundle
 
 CONFIG = parse_config({"daemon": {"http_port": 0, "max_restarts": 2, "stop_timeout_s": 20}})
@@ -72,6 +76,22 @@ def test_it_ends_with_the_source_and_with_balanced_books(state: Path, play: Play
     assert told[-1]["reason"] == "ended"
     assert told[-1]["ledger"] == last["frames"]
     assert events(state) == told
+
+
+def test_a_rotten_truth_does_not_keep_it_from_serving(state: Path, play: Play) -> None:
+    """It is made anew, as fsck would, and the old one is kept."""
+    play(RUNTIME + 'done("ended", 7)')
+    Registry(state).quarantine("a1", "no good")
+    log = [{"event": "quarantined", "t": 1.0, "time": 1.0, "id": "a1", "reason": "no good"}]
+    (state / "events.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log))
+    truth = (state / "state.json").read_text().replace("no good", "so good")
+    (state / "state.json").write_text(truth)
+    told: list[dict[str, Any]] = []
+    last = run(CONFIG, state, listener=told.append)
+    assert (last["frames"]["served"], last["quarantined"]) == (7, {"a1": "no good"})
+    (event,) = [one for one in told if one["event"] == "truth_rebuilt"]
+    assert "its content is not what was written" in event["reason"]
+    assert [path.read_text() for path in (state / LOST).glob("state.json*")] == [truth]
 
 
 def test_it_can_be_asked_while_it_runs_and_told_to_stop(state: Path, play: Play) -> None:
@@ -143,6 +163,19 @@ def test_an_export_that_fails_is_an_export_error(
         run(CONFIG, tmp_path / "state")
 
 
+def test_while_it_prepares_it_says_who_it_is(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def prepared(*_: object) -> Path:
+        seen.append((state / "daemon.json").read_text())
+        raise ExportError("enough")
+
+    monkeypatch.setattr(module, "prepare", prepared)
+    with pytest.raises(ExportError, match="enough"):
+        run(CONFIG, state)
+    assert json.loads(seen[0]) == {"pid": os.getpid()}
+
+
 def test_preparing_leaves_the_resolved_configuration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +190,13 @@ def test_one_daemon_a_folder(tmp_path: Path) -> None:
         pass
     with only_one(tmp_path), only_one(tmp_path / "other"):
         pass
+
+
+def test_a_daemon_waits_for_a_command_that_holds_the_folder(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as command:
+        command.enter_context(only_one(tmp_path))
+        with only_one(tmp_path, 60.0, command.close):
+            pass
 
 
 @pytest.mark.parametrize(

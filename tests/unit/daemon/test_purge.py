@@ -202,6 +202,17 @@ def test_the_daemon_leaves_the_buffer_to_the_runtime(house: House) -> None:
     assert house.last("purged")["actor"] == "user anna via socket"
 
 
+def test_pictures_of_cameras_that_are_gone_go_with_all_frames(house: House) -> None:
+    asked(house)
+    picture = house.folder / "latest-rear.jpg"
+    picture.touch()
+    house.command(do="purge", hours=3, memory=False)
+    assert picture.exists()
+    house.life.purge.give_up("enough")
+    house.command(do="purge", hours=0, memory=False)
+    assert not picture.exists()
+
+
 def test_a_runtime_that_dies_over_a_purge_leaves_nobody_waiting(house: House) -> None:
     asked(house)
     answer = house.command(do="purge", hours=0, memory=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,12 @@ import pytest
 from safetensors.numpy import save_file
 
 from acclimate.daemon import registry as module
-from acclimate.daemon.registry import Registry, State
+from acclimate.daemon.adapters import card
+from acclimate.daemon.drift import Condition
+from acclimate.daemon.fsck import Folder
+from acclimate.daemon.registry import Registry
+from acclimate.daemon.state import State
+from acclimate.daemon.status import earned
 from acclimate.errors import CorruptBundle, SwapRefused
 from acclimate.runtime.job import origin
 from benchmarks.crash_disk import Disk, Refusal
@@ -50,7 +56,56 @@ def vanish(registry: Registry, name: str) -> None:
 def test_a_fresh_folder_serves_the_base(tmp_path: Path) -> None:
     fresh = Registry(tmp_path / "new")
     assert fresh.state == State(active="base", good=["base"])
-    assert not (tmp_path / "new" / "state.json").exists(), "looking writes nothing"
+    assert fresh.names() == []
+    assert not (tmp_path / "new").exists(), "looking writes nothing"
+
+
+ODD = [None, "x", 1.5, [1], {"a": 1}, 10**400]
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("key", ["sequence", "files", "condition", "card", "training", "created"])
+def test_an_adapter_of_odd_kinds_costs_nobody_but_itself(
+    registry: Registry, tmp_path: Path, key: str, odd: object
+) -> None:
+    adopted(registry, tmp_path, "a1", "a2")
+    path = registry.folder_of("a2") / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: odd, "vocabulary_digest": "w"}))
+    for look in (Registry(registry.folder), _without_truth(registry)):
+        assert {"base", "a1"} <= set(look.names())
+        assert look.prune() == []
+        assert look.way_back() in ("a1", "base")
+        Condition.of(look.condition("a2"))
+        assert "a2" in card(look, "a2", look.manifest("a2") or {})
+        assert earned(look.card("a2")) is None
+        assert {one.kind for one in Folder(registry.folder).problems()} >= {"adapter"}
+
+
+def _without_truth(registry: Registry) -> Registry:
+    (registry.folder / "state.json").unlink()
+    return Registry(registry.folder)
+
+
+@pytest.mark.parametrize("text", ["[" * 100000, '{"a":' * 100000])
+def test_a_manifest_too_deep_to_read_is_none(registry: Registry, text: str) -> None:
+    (bundle(registry.folder / "adapters", "a1") / "manifest.json").write_text(text)
+    assert registry.names() == ["base"]
+    (registry.folder / "state.json").write_text(text)
+    with pytest.raises(CorruptBundle, match="fsck"):
+        Registry(registry.folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "odd"),
+    [("sequence", 1.5), ("sequence", "1"), ("active", None), ("active", []), ("previous", [1]),
+     ("candidate", 3), ("good", None), ("good", "base"), ("good", [1]), ("quarantined", None),
+     ("quarantined", ["a1"]), ("reference", {"mean": "x", "spread": 1.0}), ("pinned", 7)],
+)  # fmt: skip
+def test_a_truth_of_odd_kinds_is_none(registry: Registry, key: str, odd: object) -> None:
+    told = asdict(registry.state) | {key: odd}
+    (registry.folder / "state.json").write_text(json.dumps(told))
+    with pytest.raises(CorruptBundle, match="fsck"):
+        Registry(registry.folder)
 
 
 def test_a_candidate_lives_through_every_word(registry: Registry, tmp_path: Path) -> None:
@@ -97,7 +152,7 @@ def test_everything_survives_a_restart(registry: Registry, tmp_path: Path) -> No
     again = Registry(registry.folder)
     assert again.state == registry.state
     assert again.names() == ["base", "a1", "a2"]
-    assert again.condition("base") == {"mean": [1.0, 2.0], "spread": 0.5}
+    assert again.condition("base") == {"mean": [1.0, 2.0], "spread": 0.5, "base": "b"}
     assert again.condition("a2") == {"mean": [0.0], "spread": 1.0}
     assert again.condition("nobody") is None
 
@@ -451,3 +506,19 @@ def test_leftovers_that_stay_keep_nobody_from_starting(registry: Registry) -> No
         registry.sweep()
     registry.sweep()
     assert [path.name for path in (registry.folder / "adapters").iterdir()] == ["base"]
+
+
+def test_a_truth_nested_beyond_reading_is_called_rotten(registry: Registry) -> None:
+    (registry.folder / "state.json").write_text("[" * 100_000)
+    with pytest.raises(CorruptBundle, match="fsck --repair"):
+        Registry(registry.folder)
+
+
+@pytest.mark.parametrize(
+    "manifest", ['{"sequence": "x"}', '{"sequence": [1]}', '{"files": []}', "[" * 100_000]
+)
+def test_a_manifest_that_cannot_be_is_none(registry: Registry, manifest: str) -> None:
+    folder = bundle(registry.folder / "adapters", "a1")
+    (folder / "manifest.json").write_text(manifest)
+    again = Registry(registry.folder)
+    assert (again.manifest("a1"), again.names(), again.may_serve("a1")) == (None, ["base"], False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -169,10 +170,17 @@ def test_another_source_is_served_by_a_fresh_runtime_and_state_is_kept(house: Ho
     assert house.metric("acclimate_runtime_restarts_total") == 0, "nothing died"
 
 
+def test_a_key_that_is_none_is_refused_as_at_a_start(open_house: House, tmp_path: Path) -> None:
+    reload(open_house, config(buffer={"key_file": str(tmp_path / "nowhere")}))
+    assert "nowhere cannot be read" in open_house.last("config_refused")["problems"][0]
+    assert open_house.serving.retired == 0
+    assert open_house.life.config is CONFIG
+
+
 def test_passwords_are_not_told(open_house: House) -> None:
     reload(open_house, config(source={"url": "rtsp://user:secret@cam/1"}))
     told = open_house.last("config_reloaded")["changed"]["source.url"]
-    assert told == ["world:", "rtsp://***@cam/1"]
+    assert told == ["world:", "rtsp://cam/1"]
 
 
 @pytest.mark.parametrize("section", ["source", "buffer"])

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from acclimate.configs.schema import GateConfig
+from acclimate.configs.adapt import AdaptConfig
+from acclimate.configs.gate import GateConfig
 from acclimate.configs.vocabulary import Vocabulary, load_vocabulary, parse_classes
 from acclimate.daemon import lifecycle as lifecycle_module
 from acclimate.daemon import rewording as module
@@ -29,9 +30,9 @@ class FakeWords:
     """The words process: `works` says whether it leaves copies, `slow` keeps it at work."""
 
     started: list[list[str]]
-    works, slow, memory, last_words = True, False, 10.0, ""
+    works, slow, starved, memory, last_words = True, False, False, 10.0, ""
 
-    def __init__(self, name: str, arguments: list[str], log: Path) -> None:
+    def __init__(self, name: str, arguments: list[str], log: Path, limits: AdaptConfig) -> None:
         assert name == "words"
         self.log, self.killed = log, False
         state = Path(arguments[arguments.index("--state") + 1])
@@ -47,7 +48,7 @@ class FakeWords:
 
     @property
     def exit_code(self) -> int | None:
-        return None if self.slow else 78 if self.last_words else 0
+        return None if self.slow else -9 if self.starved else 78 if self.last_words else 0
 
     def events(self) -> list[dict[str, Any]]:
         said, self.said = self.said, []
@@ -79,6 +80,7 @@ def words(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(module, "Child", FakeWords)
     yield
     FakeWords.works, FakeWords.slow, FakeWords.memory, FakeWords.last_words = True, False, 10.0, ""
+    FakeWords.starved = False
 
 
 def wish(house: House, words: Vocabulary, asker: str = "me", count: int = 6) -> dict[str, str]:
@@ -289,6 +291,11 @@ def test_embedding_has_limits(house: House, monkeypatch: pytest.MonkeyPatch, lim
     assert FakeWords.started[-1] == ["killed"]
 
 
+def test_the_kernel_may_end_it_for_want_of_memory(house: House) -> None:
+    FakeWords.works, FakeWords.starved = False, True
+    refused(house, wish(house, THREE), "memory ran out, ")
+
+
 def test_what_the_runtime_refuses_harms_no_adapter(house: House) -> None:
     dusk = house.settle()
     house.serving.refuse = {dusk}
@@ -432,6 +439,7 @@ def test_words_that_cannot_serve_on_give_way_to_the_configurations(
     house.open()
     assert house.kinds == ["vocabulary_dropped"]
     assert why in house.last("vocabulary_dropped")["reason"]
+    assert house.history == [("start", "base", "base")]
     assert (house.life.rewording.served, Registry(house.folder).state.words) == (WORLD, None)
 
 

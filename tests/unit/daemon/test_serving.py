@@ -221,6 +221,24 @@ def test_a_death_that_is_forgiven_costs_no_restart(serving: Serving) -> None:
     assert serving.forgive() == "exit code -9"
 
 
+def test_deaths_without_a_word_before_the_first_frame_are_counted(serving: Serving) -> None:
+    segfault, counted = -11, []
+    said: tuple[list[dict[str, Any]], ...] = (
+        [], [], [{"event": "error", "message": "no such film", "fatal": True}], [],
+        [{"event": "stats", **totals(5, 5)}],
+    )  # fmt: skip
+    for words in said:
+        serving.start("a1", WORDS)
+        hear(serving, *words)
+        die(serving, segfault)
+        counted.append(serving.stillborn)
+        serving.forgive()
+    assert counted == [1, 2, 0, 1, 0]
+    serving.start("a1", WORDS)
+    die(serving, -9)
+    assert serving.stillborn == 0, "that was somebody else"
+
+
 def test_another_budget(serving: Serving, clock: SimpleNamespace) -> None:
     for _ in range(2):
         serving.start("base", WORDS)
@@ -255,6 +273,29 @@ def test_one_that_falls_silent_is_killed_and_started_again(
     serving.start("base", WORDS)
     clock.now += 500
     assert serving.events() == []
+
+
+def test_one_that_never_gets_ready_is_killed_and_started_again(
+    serving: Serving, clock: SimpleNamespace
+) -> None:
+    serving.start("base", WORDS)
+    clock.now += 601
+    (told,) = serving.events()
+    assert "not ready within 600 s" in told["message"]
+    assert serving.events() == [], "told once"
+    assert serving.died()
+    serving.start("base", WORDS)
+    hear(serving, {"event": "ready"}, {"event": "stats", **totals(1, 1)})
+    clock.now += 20
+    assert serving.events() == []
+
+
+def test_one_that_said_goodbye_and_stays_is_ended(serving: Serving) -> None:
+    serving.start("base", WORDS)
+    hear(serving, {"event": "done", "ledger": totals(1, 1), "reason": "ended"})
+    serving.stop()
+    assert child_of(serving).exit_code == 0
+    assert serving.reason == "ended"
 
 
 def test_one_that_is_stopped_is_not_hung(serving: Serving, clock: SimpleNamespace) -> None:

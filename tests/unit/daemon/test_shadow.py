@@ -26,11 +26,7 @@ def shadowed(house: House) -> House:
     shadow = ShadowConfig(frames=30)
     house.life.config = replace(house.life.config, shadow=shadow)
     house.serving.deaf = True
-    house.drive(DAY)
-    house.serving.stream(DUSK)
-    house.outcome = "accepted"
-    house.ticks(2)
-    house.outcome = None
+    house.nominate()
     house.ticks()
     assert house.life.shadow.now == "a0001"
     return house

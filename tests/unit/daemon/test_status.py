@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import socket
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +16,11 @@ import pytest
 from acclimate import daemon
 from acclimate.configs.vocabulary import load_vocabulary
 from acclimate.daemon.http import Window
+from acclimate.daemon.main import only_one
 from acclimate.daemon.registry import Registry
 from acclimate.daemon.status import (
     _SENTENCES,
+    dated,
     doing,
     ledger_line,
     read_status,
@@ -97,15 +102,57 @@ def test_an_alarm_and_what_it_waits_for_are_told(tmp_path: Path) -> None:
     assert snapshot(life(tmp_path, alarm=True, waiting="parked"))["alarm"] == "on; waits: parked"
 
 
-def test_a_running_daemon_is_asked(tmp_path: Path) -> None:
-    window = Window("127.0.0.1", 0, tmp_path, lambda: {"active": "a0007"}, bytes)
+def test_a_running_daemon_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    told = {"pid": 1, "active": "a0007"}
+    window = Window("127.0.0.1", 0, tmp_path, lambda: told, bytes)
     address = f"http://127.0.0.1:{window.port}"
-    (tmp_path / "daemon.json").write_text(json.dumps({"pid": 1, "http": address}))
+    note = tmp_path / "daemon.json"
+    note.write_text(json.dumps({"pid": 1, "http": address}))
     try:
-        assert read_status(tmp_path) == {"daemon": address, "active": "a0007"}
+        assert read_status(tmp_path) == {"daemon": address, **told}
+        note.write_text(json.dumps({"pid": 2, "http": address}))
+        assert read_status(tmp_path)["daemon"] is None, "another one has its port by now"
     finally:
         window.close()
     assert read_status(tmp_path)["daemon"] is None, "it is gone, its note is still there"
+
+
+def test_a_daemon_that_could_leave_no_note_is_asked_where_it_should_be(tmp_path: Path) -> None:
+    folder = {"folder": str(tmp_path.resolve())}
+    window = Window("127.0.0.1", 0, tmp_path, lambda: {"active": "a0007", **folder}, bytes)
+    listens = {"daemon": {"http_host": "127.0.0.1", "http_port": window.port}}
+    (tmp_path / "config.json").write_text(json.dumps(listens))
+    try:
+        with only_one(tmp_path):
+            assert read_status(tmp_path)["active"] == "a0007"
+            folder["folder"] = "/elsewhere"
+            assert read_status(tmp_path)["daemon"] is None, "that is another folder's"
+        folder["folder"] = str(tmp_path.resolve())
+        assert read_status(tmp_path)["daemon"] is None, "nobody holds this one"
+    finally:
+        window.close()
+
+
+def test_a_daemon_that_starts_or_hangs_is_told(tmp_path: Path) -> None:
+    (tmp_path / "daemon.json").write_text(json.dumps({"pid": os.getpid()}))
+    assert str(os.getpid()) in read_status(tmp_path)["doing"]
+
+
+def test_something_else_that_answers_there_is_no_daemon(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        note = {"pid": 1, "http": f"http://127.0.0.1:{other.getsockname()[1]}"}
+        (tmp_path / "daemon.json").write_text(json.dumps(note))
+
+        def greet() -> None:
+            line, _ = other.accept()
+            line.sendall(b"220 mail.example ESMTP\r\n")
+            line.close()
+
+        greeting = threading.Thread(target=greet, daemon=True)
+        greeting.start()
+        assert read_status(tmp_path)["daemon"] is None
+        greeting.join()
 
 
 @pytest.mark.parametrize("note", [None, "", "{", "{}", '{"http": 7}', '{"http": "nonsense"}'])
@@ -114,8 +161,8 @@ def test_without_a_daemon_the_disk_is_read(tmp_path: Path, note: str | None) -> 
     if note is not None:
         (tmp_path / "daemon.json").write_text(note)
     assert read_status(tmp_path) == {
-        "daemon": None, "active": "base", "previous": None, "good": ["base", "a0001"],
-        "quarantined": {}, "paused": None, "pinned": None,
+        "daemon": None, "doing": "nothing", "active": "base", "previous": None,
+        "good": ["base", "a0001"], "quarantined": {}, "paused": None, "pinned": None,
     }  # fmt: skip
 
 
@@ -157,3 +204,8 @@ def test_every_event_has_a_sentence() -> None:
     written = set(re.findall(r'events\.write\(\s*"(\w+)"', "".join(sources)))
     assert len(written) > 12
     assert written | {"log_repaired"} == _SENTENCES.keys(), "that one is written by `append`"
+
+
+def test_an_event_nested_deep_is_told_without_its_depth() -> None:
+    row = json.loads('{"event": "odd", "x":' + '{"a":' * 600 + "1" + "}" * 601)
+    assert "odd: nested too deep" in dated(row)

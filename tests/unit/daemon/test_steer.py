@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,23 +12,15 @@ import pytest
 from acclimate.configs.control import ControlConfig
 from acclimate.daemon.cli import main
 from acclimate.daemon.journal import history, read
+from acclimate.daemon.main import only_one
 from acclimate.daemon.registry import Registry
 from acclimate.daemon.steer import seconds
 from tests.unit.daemon.conftest import DAY, House
 from tests.unit.daemon.served import listening
-from tests.unit.daemon.test_registry import adopted, bundle
+from tests.unit.daemon.test_registry import bundle
 
 Said = pytest.CaptureFixture[str]
 Call = Callable[..., int]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """base <- a1 <- a2, all good, a2 active."""
-    state = tmp_path / "without daemon"
-    bundle(state / "adapters", "base", 0)
-    adopted(Registry(state), tmp_path, "a1", "a2")
-    return state
 
 
 @pytest.fixture
@@ -36,6 +30,43 @@ def call(folder: Path) -> Call:
 
 
 # ---- without a daemon
+
+
+@pytest.mark.parametrize("name", ["a2/", "../adapters/a2", "./a2"])
+@pytest.mark.parametrize("words", [["adapters", "quarantine"], ["adapters", "show"], ["pin"]])
+def test_a_path_to_an_adapter_is_not_its_name(
+    call: Call, folder: Path, words: list[str], name: str, capsys: Said
+) -> None:
+    assert call(*words, name) == 1
+    assert f"there is no adapter {name}; there are base, a1, a2" in capsys.readouterr().err
+    assert Registry(folder).state.quarantined == {}, "it would have protected from nothing"
+
+
+def test_a_rollback_to_what_the_next_start_would_set_aside_changes_nothing(
+    call: Call, folder: Path, capsys: Said
+) -> None:
+    manifest = folder / "adapters" / "a1" / "manifest.json"
+    made = json.loads(manifest.read_text()) | {"base_digest": "of another base"}
+    manifest.write_text(json.dumps(made))
+    assert call("rollback", "--to", "a1") == 1
+    assert "another base" in capsys.readouterr().err
+    state = Registry(folder).state
+    assert (state.active, state.quarantined) == ("a2", {})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give folders away")
+@pytest.mark.parametrize("words", [["pause"], ["purge", "--all"], ["fsck", "--repair"]])
+def test_root_leaves_nothing_that_the_daemon_could_not_open(
+    call: Call, folder: Path, capsys: Said, words: list[str]
+) -> None:
+    os.chown(folder, 12345, -1)
+    assert call(*words) == 1
+    assert "is 12345's, not root's: sudo -u 12345 acclimate" in capsys.readouterr().err
+    assert not (folder / "daemon.json").exists()
+    with only_one(folder, 0.0):
+        pass
+    call(*words)
+    assert "not root's" not in capsys.readouterr().err, "a daemon of root's own was here"
 
 
 def test_rollback(call: Call, folder: Path, capsys: Said) -> None:

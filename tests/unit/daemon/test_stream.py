@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from acclimate.daemon import scheduler as module
 from acclimate.daemon.status import snapshot
 from acclimate.daemon.trigger import Budget
-from tests.unit.daemon.conftest import DAY, DUSK, House
+from tests.unit.daemon.conftest import DAY, DUSK, NIGHT, House
 
 
 @pytest.mark.parametrize("how", ["blind", "parked"])
@@ -18,6 +19,35 @@ def test_the_first_condition_is_not_measured_there(house: House, how: str) -> No
     assert house.kinds == []
     house.drive(DAY)
     assert house.kinds == ["reference"]
+
+
+def test_a_report_that_is_not_finite_is_forgotten(house: House) -> None:
+    house.drive(DAY, times=2)
+    house.drive(float("nan"), times=2)
+    house.drive(DAY)
+    assert house.kinds == ["reference"]
+    assert (reference := house.state.reference) is not None
+    assert reference["mean"] == reference["mean"]
+    house.drive(DUSK)
+    assert house.parents == ["base"]
+
+
+def test_another_base_has_a_condition_of_its_own(house: House) -> None:
+    house.drive(DAY)
+    manifest = house.folder / "adapters" / "base" / "manifest.json"
+    manifest.write_text(json.dumps({"id": "base", "sequence": 0, "base_digest": "another"}))
+    house.open()
+    house.drive(NIGHT)
+    assert house.kinds == ["reference"]
+    assert house.parents == [], "the night is where it was first seen"
+    house.drive(DAY)
+    assert house.parents == ["base"]
+
+
+def test_a_condition_of_another_size_is_none(house: House) -> None:
+    house.life.registry.state.reference = {"mean": [0.0, 0.0, 0.0], "spread": 1.0}
+    house.drive(DAY)
+    assert house.life.stream.level is None
 
 
 def test_a_parked_camera_rings_but_starts_nothing_until_it_moves(house: House) -> None:

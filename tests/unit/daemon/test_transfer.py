@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from acclimate.configs.trust import TrustConfig
 from acclimate.daemon.cli import main
+from acclimate.daemon.commands import fit_to_serve
 from acclimate.daemon.registry import Registry
 from acclimate.daemon.transfer import arrival, arrived, export, take_in
 from acclimate.errors import BundleError, SwapRefused, UntrustedBundle
@@ -126,6 +127,20 @@ def test_an_adapter_travels_and_gets_a_name_of_its_own(
     assert registry.state.active == "base"
     assert not (here / "adapters" / name / "memory.safetensors").exists()
     assert list((here / "imports").iterdir()) == []
+
+
+def test_what_is_quarantined_does_not_come_back_by_another_name(
+    here: Path, there: Callable[..., Path]
+) -> None:
+    file = there()
+    twin = come_in(here, file)
+    registry = Registry(here)
+    registry.quarantine("a1", "it saw ghosts")
+    with pytest.raises(SwapRefused, match="same as a1, which is quarantined: it saw ghosts"):
+        fit_to_serve(registry, twin)
+    with pytest.raises(BundleError, match="same as a1, which is quarantined: it saw ghosts"):
+        come_in(here, file)
+    assert registry.names() == ["base", "a1", twin]
 
 
 def test_nothing_that_it_claims_of_itself_is_believed(

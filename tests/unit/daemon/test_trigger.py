@@ -6,7 +6,7 @@ from itertools import accumulate
 
 import pytest
 
-from acclimate.configs.schema import DriftConfig
+from acclimate.configs.drift import DriftConfig
 from acclimate.daemon.trigger import Budget, alarmed
 
 CONFIG = DriftConfig(threshold=2.0, release=0.75)

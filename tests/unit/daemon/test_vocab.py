@@ -22,6 +22,7 @@ from acclimate.daemon import vocab as module
 from acclimate.daemon import words as words_module
 from acclimate.daemon.cli import main
 from acclimate.daemon.client import Daemon
+from acclimate.daemon.journal import history
 from acclimate.daemon.main import only_one
 from acclimate.daemon.registry import Registry
 from acclimate.daemon.words import file_of, keep, read_kept, sweep
@@ -46,6 +47,8 @@ def test_words_are_set_on_disk_and_shown(state: Path, capfd: Said) -> None:
     registry = Registry(state)
     assert registry.state.words == {"key": THREE.key, "digest": THREE.digest, "over": WORLD.key}
     assert registry.may_serve("base")
+    (change,) = history(state / "events.jsonl")
+    assert (change["to"], change["reason"]) == ("base", "other words: 3 classes (4 strings)")
     assert vocab(state, "show") == 0
     head, *rows = capfd.readouterr().out.splitlines()
     assert head == "3 classes (4 strings), set by hand"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from acclimate.configs.schema import ServingConfig
+from acclimate.configs.serving import ServingConfig
 from acclimate.errors import EngineLoadError, ExportError, ParityError
 from acclimate.export import build as module
 from acclimate.export.build import build_wanted, main

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from acclimate.configs.schema import Config, ServingConfig, to_dict
+from acclimate.configs.schema import Config, to_dict
+from acclimate.configs.serving import ServingConfig
 from acclimate.export import build as build_module
 from acclimate.export import engines as module
 from acclimate.export.build import build_wanted

@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from acclimate.configs.schema import Config, ServingConfig
+from acclimate.configs.schema import Config
+from acclimate.configs.serving import ServingConfig
 from acclimate.configs.vocabulary import load_vocabulary
 from acclimate.errors import IncompatibleBundle
 from acclimate.export import reference as module

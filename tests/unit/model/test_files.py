@@ -341,3 +341,35 @@ def test_so_is_one_that_is_longer_than_the_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(struct.pack("<Q", 2**60) + b"{}")
     with pytest.raises(CheckpointError):
         read_weights(tmp_path / "a")
+
+
+@pytest.mark.parametrize("content", [b"X", b"r@", b"\x80\x02]"])
+def test_a_pickle_that_ends_too_soon_is_torn(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.pth").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"a\.pth"):
+        read_checkpoint(tmp_path / "a.pth")
+
+
+def test_an_old_torch_file_that_lost_a_tensor_is_torn(
+    tmp_path: Path, state: dict[str, Tensor]
+) -> None:
+    path = tmp_path / "a.pth"
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    key = str(state["b"].untyped_storage()._cdata).encode()
+    at = content.rindex(key)
+    path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+    with pytest.raises(CheckpointError, match=r"a\.pth.*not found.*copy the file again"):
+        read_checkpoint(path)
+
+
+def test_an_archive_whose_compression_rotted_is_torn(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("a/constants.pkl", "a/data.pkl"):
+            archive.writestr(name, b"x" * 100)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"a/data.pkl") + 10] = 0xFF  # no kind of block
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="copy the file again"):
+        read_checkpoint(path)

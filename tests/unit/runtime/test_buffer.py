@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -281,3 +282,17 @@ def test_a_folder_that_is_gone_comes_back(tmp_path: Path) -> None:
     (tmp_path / "buffer").rmdir()
     fill(buffer, 1)
     assert len(FrameBuffer(tmp_path / "buffer", BufferConfig()).entries) == 1
+
+
+@pytest.mark.parametrize("odd", [np.array(["a", "b"]), np.full(2, np.nan), np.float32(1)])
+@pytest.mark.parametrize("which", ["histogram", "embedding"])
+def test_an_entry_whose_signals_are_no_numbers_is_rotten(
+    tmp_path: Path, which: str, odd: Any
+) -> None:
+    sound = np.full(2, 0.5, np.float32)
+    file = io.BytesIO()
+    told = {"png": np.zeros(3, np.uint8), "histogram": sound, "embedding": sound, which: odd}
+    np.savez(file, **told)
+    (tmp_path / "0000000001-0123456789abcdef.npz").write_bytes(file.getvalue())
+    buffer = FrameBuffer(tmp_path, BufferConfig())
+    assert (buffer.entries, buffer.removed) == ([], 1)

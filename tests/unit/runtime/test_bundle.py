@@ -11,7 +11,15 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from acclimate.errors import BundleError, CorruptBundle, IncompatibleBundle
-from acclimate.runtime.bundle import INPUTS, MANIFEST, PROBE, Bundle, load_bundle, write_bundle
+from acclimate.runtime.bundle import (
+    INPUTS,
+    MANIFEST,
+    PROBE,
+    Bundle,
+    load_bundle,
+    verify,
+    write_bundle,
+)
 from acclimate.runtime.durable import sha256
 from acclimate.runtime.engine import EngineInfo
 
@@ -67,6 +75,22 @@ def test_a_missing_file_is_named(folder: Path, info: EngineInfo, name: str) -> N
 def test_a_rotten_manifest_is_named(folder: Path, info: EngineInfo, text: str) -> None:
     (folder / MANIFEST).write_text(text)
     with pytest.raises(CorruptBundle, match="manifest"):
+        load_bundle(folder, info)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "\ud800", "a\0b", "."])
+def test_a_name_of_no_file_is_told(folder: Path, info: EngineInfo, name: str) -> None:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["files"][name] = "0" * 64
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(CorruptBundle, match="base"):
+        load_bundle(folder, info)
+
+
+def test_links_in_a_circle_are_told(folder: Path, info: EngineInfo) -> None:
+    (folder / INPUTS).unlink()
+    (folder / INPUTS).symlink_to(INPUTS)
+    with pytest.raises(CorruptBundle, match="quarantine"):
         load_bundle(folder, info)
 
 
@@ -226,3 +250,22 @@ def test_labels_of_one_byte_bound_the_classes(folder: Path, info: EngineInfo, cl
     rewrite(folder, {"string_to_class": np.zeros((len(text), classes), np.float32)})
     with pytest.raises(IncompatibleBundle, match=f"{classes} classes"):
         load_bundle(folder, info)
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a" * 300, "a\0b", "../../secret", "/etc/passwd"])
+def test_a_listed_name_that_is_none_of_a_file_here_is_refused(folder: Path, name: str) -> None:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["files"][name] = "0" * 64
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(CorruptBundle, match="outside the bundle"):
+        verify(folder)
+
+
+def test_a_folder_that_may_not_be_read_is_not_called_corrupt(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "lstat", refuse)
+    verify(folder)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from acclimate.configs.schema import SourceConfig
+from acclimate.configs.source import SourceConfig
 from acclimate.errors import SourceError
 from acclimate.runtime import cameras as module
 from acclimate.runtime.cameras import Cameras
@@ -21,7 +21,8 @@ IMAGE = np.zeros((2, 2, 3), np.uint8)
 
 
 class Given:
-    """A source of so many frames: "12", or "12!" which then fails; "~" never says anything."""
+    """A source of so many frames: "12", or "12!" which then fails, "12?!" as nobody foresaw; "~"
+    never says anything."""
 
     fps, reason = 10.0, ""
 
@@ -33,9 +34,11 @@ class Given:
             stop.wait()
             return
         self.state = "live"
-        for number in range(int(self.url.rstrip("!"))):
+        for number in range(int(self.url.rstrip("?!"))):
             ledger.capture()
             yield Captured(number, time.monotonic(), number / self.fps, IMAGE)
+        if self.url.endswith("?!"):
+            raise ZeroDivisionError
         if self.url.endswith("!"):
             raise SourceError("the cable is gone")
         self.state = "ended"
@@ -112,6 +115,20 @@ def test_one_that_fails_ends_alone_and_is_named(
     assert told == ["the source bad failed: the cable is gone"]
     assert cameras.story()["bad"]["state"] == "failed"
     assert cameras.state == "failed", "all are done, and one of them not in peace"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_one_that_fails_as_nobody_foresaw_is_told_too(
+    stop: threading.Event, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cameras = started({"a": "2?!", "b": "3"}, stop, told, monkeypatch)
+    while not cameras.done:
+        cameras.get(timeout=0.05)
+    cameras.close(timeout=10.0)
+    assert {name: one["state"] for name, one in cameras.story().items()} == {
+        "a": "failed", "b": "ended",
+    }  # fmt: skip
+    assert told == ["the source a ended unexpectedly; see the runtime's log, and tell its makers"]
 
 
 def test_a_silent_one_holds_up_nobody(

@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from acclimate.runtime import durable
-from acclimate.runtime.durable import commit_folder, fresh_folder, sha256, write_atomic
+from acclimate.runtime.durable import (
+    commit_folder,
+    fresh_folder,
+    remove_folder,
+    sha256,
+    write_atomic,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -88,3 +94,11 @@ def test_a_fresh_folder_is_empty(tmp_path: Path) -> None:
 def test_the_digest_is_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_a_link_is_removed_and_not_what_it_points_to(tmp_path: Path) -> None:
+    (there := tmp_path / "there").mkdir()
+    for name in ("a1", "a1.tmp"):
+        (tmp_path / name).symlink_to(there)
+    remove_folder(tmp_path / "a1")
+    assert list(tmp_path.iterdir()) == [there]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from acclimate.configs.schema import DriftConfig
+from acclimate.configs.drift import DriftConfig
 from acclimate.runtime.engine import Result
 from acclimate.runtime.look import Look, Motion, blinded, look, small
 from acclimate.runtime.stats import Stats

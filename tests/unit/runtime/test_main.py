@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import io
+import queue
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from acclimate.configs.schema import Config, SourceConfig, parse_config, to_dict
+from acclimate.configs.schema import Config, parse_config, to_dict
+from acclimate.configs.source import SourceConfig
 from acclimate.runtime import cameras
+from acclimate.runtime import main as module
 from acclimate.runtime.fit import How
 from acclimate.runtime.ledger import Ledger
-from acclimate.runtime.main import Runtime
+from acclimate.runtime.main import Runtime, listen
 from acclimate.runtime.source import Captured
 from acclimate.world import Drive
 
@@ -129,3 +135,35 @@ def test_other_settings_count_from_the_next_frame_on(
     assert runtime.shadow == wanted.shadow
     looks = [event["look"] for event in said if event.get("look")]
     assert [look["blind"] for look in looks] == [True]
+
+
+def test_when_the_daemon_is_gone_it_stops_and_has_a_while_for_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runtime = SimpleNamespace(commands=queue.Queue(), stop=threading.Event())
+    monkeypatch.setattr(sys, "stdin", io.StringIO('{"cmd": "stop"}\n'))
+    given: list[float] = []
+    monkeypatch.setattr(module, "end_soon", given.append)
+    module.listen(cast(Runtime, runtime), 7.0)
+    assert (runtime.commands.get_nowait(), given) == ({"cmd": "stop"}, [7.0])
+    assert runtime.stop.is_set()
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["[" * 100_000, "5", "{}", '{"cmd": "purge"}', '{"cmd": "purge", "hours": "x"}',
+     '{"cmd": "tell"}', '{"cmd": "complain"}', '{"cmd": ["stop"]}',
+     f'{{"cmd": "purge", "hours": 1{"0" * 400}}}'],
+)  # fmt: skip
+def test_a_line_that_is_no_command_is_complained_of(
+    line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, Any]] = []
+    runtime = Runtime.__new__(Runtime)
+    runtime.commands, runtime.stop, runtime.say = queue.Queue(), threading.Event(), told.append
+    monkeypatch.setattr(sys, "stdin", io.StringIO(line + "\n"))
+    monkeypatch.setattr(module, "end_soon", lambda _: None)
+    listen(runtime, 7.0)
+    runtime._obey()
+    assert runtime.stop.is_set(), "the end of stdin stops"
+    assert [event["message"][:13] for event in told] == ["not a command"]

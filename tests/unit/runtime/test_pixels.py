@@ -89,3 +89,13 @@ def test_torn_and_garbled_headers_are_refused_by_name(tmp_path: Path, seed: int)
 def test_what_cannot_be_opened_is_no_picture(tmp_path: Path, name: str) -> None:
     with pytest.raises(SourceError, match="is not a readable image"):
         read_image(tmp_path / name)
+
+
+@pytest.mark.parametrize("length", [0xFF0000B3, 0x7FFFFFFF, 500])
+def test_a_part_longer_than_its_file_is_not_made_room_for(tmp_path: Path, length: int) -> None:
+    """OpenCV would take gigabytes for it."""
+    content = bytearray(png(9, 6))
+    content[33:37] = struct.pack(">I", length)
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(SourceError, match="breaks off"):
+        read_image(tmp_path / "a.png")

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from acclimate.configs.schema import ServingConfig
+from acclimate.configs.serving import ServingConfig
 from acclimate.configs.vocabulary import load_vocabulary, parse_vocabulary
 from acclimate.errors import SourceError
 from acclimate.runtime import sinks as module
@@ -117,6 +117,24 @@ def test_a_broken_sink_is_told_once_and_the_others_go_on(
     sinks.close()
     assert capsys.readouterr().err == "OverlayFilm switched off: full\n"
     assert len(list((tmp_path / "out" / "labels").iterdir())) == 3
+
+
+def test_the_latest_picture_comes_back_with_the_room_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write, full = module.replace_file, [True]
+
+    def if_room(path: Path, content: bytes) -> None:
+        if full[0]:
+            raise OSError(28, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(module, "replace_file", if_room)
+    sinks = Sinks(ServingConfig(latest_hz=1e9), WORDS, tmp_path, None, 5)
+    for full[0] in (True, True, False):
+        sinks.write(captured(), LABELS, "base")
+    assert (tmp_path / "latest.jpg").is_file()
+    assert capsys.readouterr().err.count("Latest fails, and is tried again") == 1
 
 
 def test_what_is_asked_for_is_written_in_its_place(tmp_path: Path) -> None:

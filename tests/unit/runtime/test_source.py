@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from acclimate.configs.schema import SourceConfig
+from acclimate.configs.source import SourceConfig
 from acclimate.errors import SourceError
 from acclimate.runtime import source as module
 from acclimate.runtime.ledger import Ledger

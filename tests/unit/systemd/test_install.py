@@ -152,6 +152,8 @@ def test_a_package_runs_from_where_it_will_lie(root: Path, install: Install, whe
     install(*words)
     command = root / "opt/acclimate/bin/acclimate"
     assert command.read_text().startswith("#!/opt/acclimate/bin/python")
+    name = root / "usr/local/bin/acclimate"
+    assert str(name.readlink()) == "/opt/acclimate/bin/acclimate", "for people who type it"
     ran = subprocess.run(
         [root / "opt/acclimate/bin/python", command], capture_output=True, text=True, check=True,
         env={},
@@ -167,7 +169,17 @@ def test_a_package_runs_from_where_it_will_lie(root: Path, install: Install, whe
     assert command.is_file(), "an upgrade that fails leaves the old version"
     install("--remove")
     assert not (root / "opt/acclimate").exists()
+    assert not name.is_symlink()
     assert not (root / "opt/acclimate.new").exists()
+
+
+def test_another_command_of_that_name_stays(root: Path, install: Install, wheel: Path) -> None:
+    name = root / "usr/local/bin/acclimate"
+    name.parent.mkdir(parents=True)
+    name.write_text("of pip")
+    install("--package", str(wheel), "--extras", "", "--no-deps", "--python", sys.executable)
+    install("--remove")
+    assert name.read_text() == "of pip"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from acclimate.configs.schema import DaemonConfig
+from acclimate.daemon.cgroup import CONTROLLERS
 from acclimate.daemon.cli import EX_CONFIG, parser, run_action
 from acclimate.daemon.service import BEAT, PATIENCE
 from acclimate.daemon.signals import HEEDED
@@ -131,6 +132,12 @@ def test_it_agrees_with_the_code(service: configparser.SectionProxy) -> None:
     assert options.action is run_action
     assert options.state == Path("/var/lib") / service["StateDirectory"]
     assert options.config == Path("/etc/acclimate/config.yaml")
+
+
+def test_its_control_group_is_its_own(service: configparser.SectionProxy) -> None:
+    assert set(service["Delegate"].split()) == set(CONTROLLERS)
+    assert service["ProtectControlGroups"] == "no", "it is told who writes there"
+    assert service["OOMPolicy"] == "continue", "a round that is out of memory ends alone"
 
 
 def test_cameras_gpus_and_the_network_stay_open(service: configparser.SectionProxy) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from acclimate.configs.schema import GateConfig
+from acclimate.configs.gate import GateConfig
 from acclimate.model.colour import UNCHANGED
 from acclimate.runtime.bundle import Bundle
 

@@ -11,7 +11,8 @@ import pytest
 
 from acclimate.adapt.gate.champions import Champion, champions, earlier, in_colours, nearest
 from acclimate.adapt.gate.contest import BASE, SERVING
-from acclimate.configs.schema import Config, GateConfig
+from acclimate.configs.gate import GateConfig
+from acclimate.configs.schema import Config
 from acclimate.model.colour import Daylight, towards_daylight
 from acclimate.runtime.engine import EngineInfo
 from tests.unit.adapt.gate.conftest import contender

@@ -10,7 +10,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from acclimate.adapt.gate.memory import BUNDLES, SEEDS, Lesson, kept, remembered, source_lesson
-from acclimate.configs.schema import GateConfig
+from acclimate.configs.gate import GateConfig
 from acclimate.configs.vocabulary import load_served
 from acclimate.runtime.bundle import MEMORY, Bundle
 from tests.unit.adapt.gate.conftest import HEIGHT, WIDTH, contender

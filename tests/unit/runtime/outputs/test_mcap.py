@@ -49,6 +49,18 @@ def test_pictures_labels_and_areas_come_back(tmp_path: Path, shown: Callable[...
     assert found["/front/image"].header.frame_id == "front"
 
 
+def test_recordings_of_others_make_no_room(tmp_path: Path, shown: Callable[..., Shown]) -> None:
+    mine = [tmp_path / name for name in ("0-drive.mcap", "20260101-drive.mcap", "z.mcap")]
+    for path in mine:
+        path.touch()
+    recording = Recording(OutputsConfig(mcap=str(tmp_path), mcap_files=1))
+    for _ in range(3):
+        recording.write(shown(0))
+        recording.close()
+    assert all(path.exists() for path in mine)
+    assert len(list(tmp_path.iterdir())) == len(mine) + 1
+
+
 def test_files_are_bounded(tmp_path: Path, shown: Callable[..., Shown]) -> None:
     recording = Recording(OutputsConfig(mcap=str(tmp_path), mcap_mb=0.0001, mcap_files=3))
     module_chunk, noise = shown(0), np.random.default_rng(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 
+import cv2
 import pytest
 
 from acclimate.runtime.outputs import side as module
@@ -89,6 +90,22 @@ def test_after_a_failure_it_rests(shown: Callable[..., Shown]) -> None:
     side.offer(shown(1))
     side.close()
     assert (side.written, side.skipped, door.seen) == (0, 1, [])
+
+
+@pytest.mark.parametrize("error", [ValueError("too long"), cv2.error("no such picture")])
+def test_what_a_library_refuses_is_a_failure_like_others(
+    shown: Callable[..., Shown], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(_: Shown) -> bool:
+        raise error
+
+    door = Door()
+    monkeypatch.setattr(door, "write", refuse)
+    side = Side(door, hz=0)
+    side.offer(shown(0))
+    wait_until(lambda: side.failed == 1, 5, "the failure")
+    side.close()
+    assert (side.trouble, door.closed) == (str(error), True)
 
 
 def test_what_nobody_could_take_is_not_written(shown: Callable[..., Shown]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from mcap.writer import CompressionType
 
-from acclimate.configs.schema import SourceConfig
+from acclimate.configs.source import SourceConfig
 from acclimate.errors import SourceError
 from acclimate.runtime.ledger import Ledger
 from acclimate.runtime.source import open_source
@@ -204,3 +204,40 @@ def test_rotten_recordings_end_in_frames_or_in_words(tmp_path: Path, kind: str) 
         except SourceError:
             continue
         assert len(frames) <= 5
+
+
+@pytest.mark.parametrize("tag", ["!!float ", "!!bool x", "!!int ", "[" * 500])
+def test_metadata_of_no_sense_is_named(tmp_path: Path, tag: str) -> None:
+    bag = write_bag(tmp_path / "bag", {"/camera": (RAW, TEN)}, "sqlite3")
+    (bag / "metadata.yaml").write_text(tag)
+    with pytest.raises(SourceError, match="no ROS 2 bag that can be read"):
+        BagSource(bag, None)
+
+
+@pytest.mark.parametrize("length", [2**62, 2**64 - 1])
+def test_a_chunk_that_claims_more_than_any_file_has_ends_the_recording(
+    tmp_path: Path, length: int
+) -> None:
+    path = write_mcap(tmp_path / "a.mcap", {"/camera": (RAW, "cdr", TEN)}, CompressionType.LZ4)
+    content, name = bytearray(path.read_bytes()), b"\x03\0\0\0lz4"
+    at = content.rindex(name, 0, content.rindex(b"\x04\x22\x4d\x18")) + len(name)
+    content[at : at + 8] = length.to_bytes(8, "little")
+    path.write_bytes(content)
+    frames, _, source = play(path)
+    assert 0 < len(frames) < 10
+    assert "breaks off" in source.reason
+
+
+@pytest.mark.parametrize("start", [2**63, 2**64 - 1, 2**62, 3])
+def test_an_end_that_points_nowhere_is_not_needed(tmp_path: Path, start: int) -> None:
+    path = write_mcap(tmp_path / "a.mcap", {"/camera": (RAW, "cdr", TEN)})
+    content = bytearray(path.read_bytes())
+    content[-28:-20] = start.to_bytes(8, "little")  # of the summary, in the footer
+    path.write_bytes(content)
+    assert greys(play(path)[0]) == list(range(10))
+
+
+def test_a_file_shorter_than_an_end_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.mcap").write_bytes(b"\x89MCAP0\r\n" + bytes(20))
+    with pytest.raises(SourceError, match=r"a\.mcap"):
+        BagSource(tmp_path / "a.mcap", None)

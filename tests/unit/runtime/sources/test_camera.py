@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from acclimate.configs.schema import SourceConfig
+from acclimate.configs.source import SourceConfig
 from acclimate.errors import RefusedError, SourceError
 from acclimate.runtime.ledger import Ledger
 from acclimate.runtime.sources import camera as module
@@ -157,8 +157,8 @@ def test_no_more_than_three_threads_hang(monkeypatch: pytest.MonkeyPatch) -> Non
     stage.end()
 
 
-@pytest.mark.parametrize(("policy", "reason"), [("newest", "superseded"), ("every", "overrun")])
-def test_a_slow_engine_never_stops_the_reading(policy: str, reason: str) -> None:
+@pytest.mark.parametrize("policy", ["newest", "every"])
+def test_a_slow_engine_never_stops_the_reading(policy: str) -> None:
     many, slow, hold = 100, threading.Event(), threading.Event()
     stage = Stage([*(shot() for _ in range(many)), hold], policy=policy)
     stage.slow = lambda: slow.wait(20)
@@ -170,16 +170,16 @@ def test_a_slow_engine_never_stops_the_reading(policy: str, reason: str) -> None
     stage.until(lambda: [f.frame_id for f in stage.frames[-1:]] == [many - 1], "the newest")
     assert waiting <= len(stage.frames) <= waiting + 1
     hold.set()
-    assert set(stage.ledger.dropped) == {reason}
+    assert set(stage.ledger.dropped) == {"superseded"}
     stage.end()
 
 
 def test_what_is_no_picture_is_dropped_by_reason() -> None:
     hold = threading.Event()
-    story = [shot(flaw="decode_error"), shot(), shot(flaw="corrupt"), shot(), hold]
+    story = [shot(flaw="corrupt"), shot(), shot(flaw="corrupt"), shot(), hold]
     stage = Stage(story).start()
     stage.until(lambda: stage.ledger.captured == 4, "four frames")
-    assert stage.ledger.dropped == {"decode_error": 1, "corrupt": 1}
+    assert stage.ledger.dropped == {"corrupt": 2}
     stage.until(lambda: len(stage.frames) == 2, "two of them")
     assert [f.frame_id for f in stage.frames] == [1, 3]
     hold.set()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from acclimate.configs.schema import SourceConfig
+from acclimate.configs.source import SourceConfig
 from acclimate.errors import SourceError
 from acclimate.runtime.ledger import Ledger
 from acclimate.runtime.sources import gstreamer

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from acclimate.errors import SourceError
 from acclimate.runtime.sources.messages import ENCODINGS, decoder_of, picture, read
 from tests.unit.runtime.sources.bags import RAW, raw
+from tests.unit.runtime.test_pixels import png
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
 SMOOTH = np.full((6, 8, 3), (180, 90, 60), np.uint8)
@@ -58,3 +62,22 @@ def test_sizes_that_are_not_there_are_refused(height: int, width: int, step: int
 def test_other_messages_are_no_pictures() -> None:
     assert decoder_of("sensor_msgs/msg/PointCloud2", "cdr") is None
     assert decoder_of(RAW, "json") is None
+
+
+def test_a_message_nested_beyond_reading_is_none_of_its_type() -> None:
+    decode = decoder_of("foxglove.CompressedImage", "json")
+    assert decode is not None
+    with pytest.raises(SourceError, match="not of its type"):
+        read(decode, b"[" * 100_000)
+
+
+@pytest.mark.parametrize("size", [(60000, 60000), (9, 6)])
+def test_a_picture_in_a_message_is_no_bomb(size: tuple[int, int]) -> None:
+    """Neither by the size that it claims nor by the length of a part."""
+    content = bytearray(png(*size))
+    content[33:37] = b"\x7f\xff\xff\xff"
+    data = base64.b64encode(content).decode()
+    decode = decoder_of("foxglove.CompressedImage", "json")
+    assert decode is not None
+    with pytest.raises(SourceError, match=r"at most|breaks off"):
+        read(decode, json.dumps({"timestamp": {"sec": 1}, "data": data}).encode())

@@ -1,0 +1,36 @@
+"""The bond between a child and the daemon that started it: the child does not outlive it.
+
+Linux sends a signal to a child when the thread that started it ends, which here is the daemon's
+main thread. A child arms this itself: between fork and exec nothing is safe beside threads. What it
+misses before it does so, the daemon's id in the environment shows. Started by hand there is none,
+and nothing is armed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import os
+import signal
+import sys
+
+PARENT = "ACCLIMATE_DAEMON_PID"
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
+    """Get this signal when the daemon goes; end at once where it is gone already. By default the
+    one that also ends what is stopped, or hangs where nothing else reaches it."""
+    parent = os.environ.pop(PARENT, None)  # not for children of its own
+    if parent is None:
+        return
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
+    if os.getppid() != int(parent):
+        sys.exit("the daemon that started this is gone")
+
+
+def end_soon(seconds: float) -> None:
+    """End this process, in order or not: a thread of C, which no other can hold up, ends it when
+    the time is up, and its stacks go to the log."""
+    faulthandler.dump_traceback_later(seconds, exit=True)
