@@ -87,7 +87,7 @@ def run(task: Round) -> Verdict:
         return verdict
 
     start = _start(task, engine, vocabulary)
-    moves = task.mode == "train" and settings.colour > 0 and settings.strategy != "frozen"
+    moves = task.mode == "train" and settings.colour != "plain" and settings.strategy != "frozen"
     shown = both_looks(frames, court.best.bundle.inputs["colour"]) if moves else frames
     words.temperature = temperature_of(base, words, shown, settings)
     model = model_of(base, start, settings)
@@ -115,7 +115,7 @@ def hold(
     good = earlier(task.good, engine.info, vocabulary.digest)
     here = np.mean([entry.embedding for entry, _ in training], 0)
     serving = Champion(accepted, task.parent_dir)
-    rivals = champions(task.config, serving, good, frames, base.daylight, here)
+    rivals = champions(task.config, serving, good, base.daylight, here)
     colour = rivals[SERVING].bundle.inputs["colour"]
     valid = valid_pixels(task.config.adapt, [recolour_frame(f, colour) for f in frames])[0].numpy()
     unseen, bundles = [frame for _, frame in heldout], {n: r.bundle for n, r in rivals.items()}

@@ -168,7 +168,7 @@ def _taught(network: CATSeg, settings: AdaptConfig, images: Tensor, shapes: Shap
     text = _texts(network, strings, shapes, concepts)
     owner = torch.ones(strings, shapes.classes, device=META)
     logits = network(images[:1], text).expand(len(images), -1, -1, -1).contiguous()
-    looks = (1 + bool(settings.teacher_colour)) * (1 + settings.mirror)
+    looks = (1 + (settings.teacher_colour != "plain")) * (1 + settings.mirror)
     said = [class_probabilities(logits, owner, shapes.pixels) for _ in range(looks)]
     return torch.stack(said).mean(0)
 

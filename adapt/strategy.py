@@ -22,8 +22,8 @@ def _unscaled() -> torch.amp.GradScaler:
 @dataclass(frozen=True)
 class Setup:
     """Given once a round. `age`: steps that the accepted adapter has been trained for so far;
-    `scaler`: for gradients in float16, else it hands them through; `daylight` (2, 3): factors and
-    offsets of the teacher's second look, see AdaptConfig.teacher_colour."""
+    `scaler`: for gradients in float16, else it hands them through; `daylight` (7,3): colours
+    of the teacher's second look, see AdaptConfig.teacher_colour."""
 
     model: PeftModel
     words: Words

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from torch import Tensor
 
 from acclimate.adapt.anchor import distance_to_base, shrink
 from acclimate.adapt.batch import Frames, draw_batch
@@ -21,7 +20,7 @@ from acclimate.adapt.uptime import Uptime
 from acclimate.adapt.words import Words
 from acclimate.configs.adapt import AdaptConfig
 from acclimate.errors import Diverged
-from acclimate.model.colour import towards_daylight
+from acclimate.model.colour import colour_of
 
 Progress = Callable[[int, float], None]
 
@@ -62,7 +61,7 @@ def train_round(
     started = time.monotonic()
     with placed(model, words, compute.device), Uptime() as uptime:
         settings, told = fitted(settings, words, frames[0].shape[:2], compute.device)
-        look = _daylight(words, frames, settings)
+        look = torch.from_numpy(colour_of(words.base.daylight, settings.teacher_colour))
         learner = Learner(compute, model, words, settings, seed, age, look)
         losses = _learn(learner, compute, frames, uptime, progress)
     if not all(bool(value.isfinite().all()) for value in learner.adapter.values()):
@@ -70,12 +69,6 @@ def train_round(
     distance = distance_to_base(model).item()
     seconds = time.monotonic() - started
     return Trained(len(losses), tuple(losses), seconds, age + len(losses), distance, told)
-
-
-def _daylight(words: Words, frames: Frames, settings: AdaptConfig) -> Tensor:
-    """Factors and offsets (2, 3) of the teacher's second look."""
-    part = settings.teacher_colour
-    return torch.from_numpy(towards_daylight(frames, words.base.daylight, part))
 
 
 def _learn(

@@ -22,7 +22,7 @@ from acclimate.model.v1 import CATSegV1
 def teacher_probability(setup: Setup, images: Tensor) -> Tensor:
     """Clean images (B,3,H,W) -> class probabilities (B,T,H,W) of the tensors now in the model.
 
-    The mean over its looks: as they are, nearer to daylight's colours, and both mirrored, as set.
+    The mean over its looks: as they are, in its second colours, and both mirrored, as set.
     One image at a time, as the student: memory must not grow with the batch.
     """
     network, words, settings = network_of(setup.model), setup.words, setup.settings
@@ -36,7 +36,7 @@ def teacher_probability(setup: Setup, images: Tensor) -> Tensor:
         return aggregate(logits / words.temperature, owner, size)
 
     looks = [images]
-    if settings.teacher_colour:
+    if settings.teacher_colour != "plain":
         looks.append(recolour(images, setup.daylight.to(images.device)))
     said = [say(look) for look in looks]
     if settings.mirror:

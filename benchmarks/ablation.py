@@ -28,12 +28,11 @@ import numpy as np
 from acclimate.configs.schema import Config, to_dict
 from acclimate.configs.vocabulary import Vocabulary, load_vocabulary
 from acclimate.daemon.main import prepare
-from acclimate.model.colour import towards_daylight
-from acclimate.model.load import load_base
 from acclimate.runtime.bundle import Bundle, load_bundle
 from acclimate.runtime.engine import Engine
 from acclimate.runtime.engines import open_engine
 from acclimate.world import Drive, Shift
+from benchmarks.adaptation_rows import in_all_colours
 from benchmarks.drive import FPS, STRIDE
 from benchmarks.labelled import learn_truth
 from benchmarks.machine import machine, results_folder
@@ -70,9 +69,9 @@ OPTIONS = {
     "default": Option(),
     "fixed_teacher": Option({"ema": 1.0}),
     "short_rounds": Option({"ema": 1.0}, finer=True),
-    "as_it_looks": Option({"colour": 0.0}),
-    "two_looks": Option({"colour": 0.0, "teacher_colour": 0.5}),
-    "labelled": Option({"colour": 0.0}, labelled=True),
+    "as_it_looks": Option({"colour": "plain"}),
+    "two_looks": Option({"colour": "plain", "teacher_colour": "lifted_half"}),
+    "labelled": Option({"colour": "plain"}, labelled=True),
 }
 CONDITIONS = {
     "gradual_night": [Shift("night", s) for s in NIGHT],
@@ -114,16 +113,6 @@ def along(config: Config, option: Option, seen: Sequence[Stretch], seed: int) ->
     return way.bundle("learned")
 
 
-def free(base: Bundle, frames: Sequence[Frame]) -> dict[str, Bundle]:
-    """What learns nothing: the base in the stream's colours as they are, and moved. The best of
-    them is picked by labels here: no gate could pick a better one."""
-    daylight = load_base().daylight
-    parts = {"concepts": 0.0, "colours_half": 0.5, "colours_all": 1.0}
-    return {
-        name: base.in_colours(towards_daylight(frames, daylight, p)) for name, p in parts.items()
-    }
-
-
 def condition(
     config: Config, engine: Engine, base: Bundle, stream: int, shifts: Sequence[Shift],
     where: list[Scene], options: Sequence[str],
@@ -132,8 +121,8 @@ def condition(
     intervals over scenes."""
     words = load_vocabulary(config.model.vocabulary)
     ways = {False: stretches(stream, shifts, words), True: stretches(stream, finer(shifts), words)}
-    last = [frame for frame, _ in ways[False][-1]]
-    rows = {name: tables(engine, b, where) for name, b in free(base, last).items()}
+    free = {"concepts": base} | in_all_colours(base, config.model.weights)
+    rows = {name: tables(engine, bundle, where) for name, bundle in free.items()}
     best, seconds = max(rows, key=lambda name: miou(rows[name])), {}
     for name in options:
         option, started = OPTIONS[name], time.monotonic()

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from acclimate.configs.adapt import Colour
 from acclimate.configs.schema import Config, ModelConfig, to_dict
 from benchmarks.resume import Result, Unit
 from benchmarks.streams import QUICK, STREAMS, Segment
 from benchmarks.ungated import UNGATED
 
 FREE, WHOLE = "free", "adapted"
-PARTS = (0.5, 0.75, 1.0)
+COLOURS: tuple[Colour, ...] = ("half", "whole", "lifted", "lifted_half")
 FIRST_STREAM = 11
 
 
@@ -52,14 +53,14 @@ class Plan:
         ways = {name: asdict(way) for name, way in UNGATED.items()}
         streams = {name: [asdict(s) for s in self.segments(name)] for name in STREAMS}
         return {"plan": asdict(self), "config": to_dict(self.config("BASE")), "ungated": ways,
-                "streams": streams, "normalise": PARTS}  # fmt: skip
+                "streams": streams, "normalise": COLOURS}  # fmt: skip
 
     def settings_of(self, unit: Unit) -> Result:
         """Those that one unit's result depends on."""
         common = {"frames": self.frames, "scenes": self.scenes,
                   "segments": [asdict(one) for one in self.segments(unit.stream)]}  # fmt: skip
         if unit.row == FREE:
-            return common | {"normalise": PARTS}
+            return common | {"normalise": COLOURS}
         if unit.row == WHOLE:
             return common | {"config": to_dict(self.config(unit.base))}
         return common | {"way": asdict(UNGATED[unit.row]), "steps": self.steps,

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from acclimate.configs.vocabulary import Vocabulary, load_vocabulary
-from acclimate.model.colour import UNCHANGED, Daylight, towards_daylight
+from acclimate.model.colour import colour_of
 from acclimate.model.load import load_base
 from acclimate.runtime.bundle import Bundle, load_bundle
 from acclimate.runtime.engine import Engine
 from acclimate.runtime.engines import open_engine
 from acclimate.world import Shift
-from benchmarks.adaptation_plan import FIRST_STREAM, FREE, PARTS, WHOLE, Plan, state_folder
+from benchmarks.adaptation_plan import COLOURS, FIRST_STREAM, FREE, WHOLE, Plan, state_folder
 from benchmarks.demo import frozen_bundle
 from benchmarks.resume import Result, Unit
 from benchmarks.scenes import Frame, daylight, fresh_seeds, miou, tables
@@ -64,33 +64,26 @@ def play_unit(unit: Unit, work: Path, plan: Plan) -> Result:
 def free(ground: Ground) -> Result:
     """Frozen, with concepts, and with every normalisation."""
     base = load_bundle(ground.state / "adapters" / "base", ground.engine.info)
-    colours = load_base(ground.config.model.weights).daylight
-    still = {"frozen": frozen_bundle(ground.config, ground.engine), CONCEPTS: base}
+    bundles = {"frozen": frozen_bundle(ground.config, ground.engine), CONCEPTS: base}
+    bundles |= in_all_colours(base, ground.config.model.weights)
 
     @cache
     def once(row: str, shift: Shift) -> Any:
         """What no stream changes."""
         if row == GAMMA:
             return ground.tables(base, Segment(row, shift), daylight)
-        return ground.tables(still[row], Segment(row, shift))
+        return ground.tables(bundles[row], Segment(row, shift))
 
-    found: dict[str, dict[str, Any]] = {}
-    for number, segment in enumerate(ground.segments):
-        rows = {row: once(row, segment.shift) for row in (*still, GAMMA)}
-        for part in PARTS:
-            moved = recoloured(base, ground.frames(number), colours, part)
-            same = np.array_equal(moved.inputs["colour"], UNCHANGED)
-            said = rows[CONCEPTS] if same else ground.tables(moved, segment)
-            rows[f"colours_moved_{part:g}"] = said
-        for row, said in rows.items():
-            found.setdefault(row, {})[segment.name] = said
-    return {"tables": found}
+    return {"tables": {
+        row: {segment.name: once(row, segment.shift) for segment in ground.segments}
+        for row in (*bundles, GAMMA)
+    }}  # fmt: skip
 
 
-def recoloured(base: Bundle, frames: list[Frame], known: Daylight | None, part: float) -> Bundle:
-    """The base in colours that the stream's frames ask for, moved `part` of the way."""
-    colour = towards_daylight(frames, known, part)
-    return base.in_colours(colour)
+def in_all_colours(base: Bundle, weights: str | None) -> dict[str, Bundle]:
+    """The base in all colours that it may be served in, by the row's name."""
+    known = load_base(weights).daylight
+    return {f"colours_{name}": base.in_colours(colour_of(known, name)) for name in COLOURS}
 
 
 def ungated(unit: Unit, ground: Ground) -> Result:

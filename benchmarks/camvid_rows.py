@@ -12,7 +12,6 @@ import numpy as np
 
 from acclimate.configs.schema import Config, ModelConfig, to_dict
 from acclimate.configs.vocabulary import NOT_COUNTED, load_vocabulary
-from acclimate.model.load import load_base
 from acclimate.runtime.bundle import Bundle, load_bundle
 from acclimate.runtime.datasets import find_pairs
 from acclimate.runtime.engine import Engine
@@ -20,8 +19,8 @@ from acclimate.runtime.engines import open_engine
 from acclimate.runtime.evaluate import confusion, read_image, read_labels
 from acclimate.runtime.fit import fit, nearest
 from acclimate.world import IGNORE
-from benchmarks.adaptation_plan import FREE, PARTS, WHOLE
-from benchmarks.adaptation_rows import CONCEPTS, GAMMA, recoloured
+from benchmarks.adaptation_plan import COLOURS, FREE, WHOLE
+from benchmarks.adaptation_rows import CONCEPTS, GAMMA, in_all_colours
 from benchmarks.camvid_base import Schooling, school
 from benchmarks.demo import frozen_bundle
 from benchmarks.resume import Result, Unit
@@ -54,7 +53,7 @@ class Plan:
     def settings(self) -> Result:
         """All of them, JSON-ready; where the data lies is none."""
         ways = {name: asdict(way) for name, way in UNGATED.items()}
-        return {"plan": {**asdict(self), "data": None}, "ungated": ways, "normalise": PARTS,
+        return {"plan": {**asdict(self), "data": None}, "ungated": ways, "normalise": COLOURS,
                 "config": to_dict(self.config(Path("WORK"), 0))}  # fmt: skip
 
     def settings_of(self, unit: Unit) -> Result:
@@ -64,7 +63,7 @@ class Plan:
         if unit.row == BASE:
             return schooling
         if unit.row == FREE:
-            return common | {"normalise": PARTS}
+            return common | {"normalise": COLOURS}
         if unit.row == WHOLE:
             config = to_dict(self.config(Path("WORK"), unit.seed))
             return common | {"rounds": self.rounds, "config": config}
@@ -142,10 +141,7 @@ def play_unit(unit: Unit, work: Path, plan: Plan) -> Result:
 def free(ground: Ground) -> Result:
     """Frozen, with concepts, normalised."""
     base = load_bundle(ground.state / "adapters" / "base", ground.engine.info)
-    colours = load_base(ground.config.model.weights).daylight
-    moved = {
-        f"colours_moved_{part:g}": recoloured(base, ground.frames, colours, part) for part in PARTS
-    }
+    moved = in_all_colours(base, ground.config.model.weights)
     bundles = {"frozen": frozen_bundle(ground.config, ground.engine), CONCEPTS: base, **moved}
     said = {row: ground.tables(bundle) for row, bundle in bundles.items()}
     return {"tables": said | {GAMMA: ground.tables(base, daylight)}}

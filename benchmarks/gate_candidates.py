@@ -30,7 +30,6 @@ from acclimate.adapt.vocalign import pseudo_label_loss
 from acclimate.adapt.words import Words
 from acclimate.configs.adapt import AdaptConfig
 from acclimate.errors import Diverged
-from acclimate.model.colour import UNCHANGED
 from acclimate.runtime.bundle import Bundle
 
 Tensors = dict[str, Tensor]
@@ -274,7 +273,8 @@ Extra = Callable[[Workshop, Tensors, Tensors], Bundle]
 
 def with_colour(bundle: Bundle, part: float) -> Bundle:
     """In colours moved `part` of its own: 0 = the stream's own, below 0 = the wrong way."""
-    colour = (UNCHANGED + part * (bundle.inputs["colour"] - UNCHANGED)).astype(np.float32)
+    colour = bundle.inputs["colour"].copy()
+    colour[4:] *= part
     return bundle.in_colours(colour)
 
 

@@ -13,7 +13,7 @@ from acclimate.adapt.compute import compute_for
 from acclimate.adapt.learner import Learner
 from acclimate.adapt.strategies.vocalign import VocAlign, teach
 from acclimate.adapt.strategy import Setup, Step
-from acclimate.model.colour import recolour_frame, towards_daylight
+from acclimate.model.colour import colour_of, recolour_frame
 from benchmarks.scenes import Frame
 from benchmarks.ungated import Learned
 
@@ -38,7 +38,7 @@ class Labelled(VocAlign):
 def learn_truth(way: Learned, frames: Sequence[Frame], labels: Sequence[Frame], seed: int) -> None:
     """A round of `way` on frames (H,W,3) and their label maps (H,W)."""
     settings, classes = way.settings, len(way.words.names)
-    way.colour = towards_daylight(frames, way.base.daylight, settings.colour)
+    way.colour = colour_of(way.base.daylight, settings.colour)
     seen = [recolour_frame(frame, way.colour) for frame in frames]
     maps = [one_hot(truth, classes) for truth in labels]
     truth = {pixels(to_images([f])[0]): m for f, m in zip(seen, maps, strict=True)}

@@ -18,7 +18,7 @@ from acclimate.adapt.words import Words
 from acclimate.configs.adapt import AdaptConfig, StrategyName, preset
 from acclimate.configs.vocabulary import Vocabulary
 from acclimate.errors import Diverged
-from acclimate.model.colour import UNCHANGED, both_looks, towards_daylight
+from acclimate.model.colour import UNCHANGED, both_looks, colour_of
 from acclimate.model.load import load_base
 from acclimate.model.projections import merged_projections
 from acclimate.runtime.bundle import Arrays, Bundle
@@ -30,7 +30,7 @@ RESET = 30  # RDumb's 1000 steps would never come round on streams of 100
 def baseline(strategy: StrategyName) -> AdaptConfig:
     """A strategy under our optimiser, in the stream's own colours, with no watch over it."""
     return preset(
-        "continual", strategy=strategy, colour=0.0, teacher_colour=0.0, rdumb_steps=RESET,
+        "continual", strategy=strategy, colour="plain", teacher_colour="plain", rdumb_steps=RESET,
         max_class_share=1.0, min_entropy=0.0,
     )  # fmt: skip
 
@@ -60,7 +60,7 @@ class Learned:
         diverges is undone."""
         started, settings = time.monotonic(), self.settings
         before = {name: value.detach().clone() for name, value in self._tensors().items()}
-        colour = towards_daylight(frames, self.base.daylight, settings.colour)
+        colour = colour_of(self.base.daylight, settings.colour)
         seen = both_looks(frames, colour)
         self.words.temperature = self._temperature(seen)
         try:

@@ -18,6 +18,7 @@ StrategyName = Literal["vocalign", "entropy", "teacher_student", "masking", "rdu
 Alignment = Literal["none", "teacher", "both"]
 Projection = Literal["q", "k", "v", "out"]
 Towers = Literal["both", "visual", "text"]
+Colour = Literal["plain", "half", "whole", "lifted", "lifted_half"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
@@ -39,11 +40,11 @@ class AdaptConfig:
     k, v; the engine takes no other of the image tower); `rank` P 2, R 1; `alpha` R = rank; scale
     alpha/sqrt(rank) (R) or alpha/rank by `lora_scale`. An accepted adapter keeps its shape.
     Teacher. Moving average `ema` (P, R 0.99; `ema_warmup` R; 1 = fixed for the round); `mirror`:
-    mean with its mirrored view (ours); `teacher_colour`: mean with its view of the frames moved
-    this far towards daylight's colours, which the student does not see (ours); `alignment`:
-    concepts for nobody, for the teacher while the student reads class names (P, R), or for both,
-    as we serve (ours); `temperature` of the softmax over strings, 0 = fitted on the buffer where
-    the head was trained with sigmoids, else 1 (ours).
+    mean with its mirrored view (ours); `teacher_colour`: mean with its view of the frames in these
+    colours, which the student does not see (ours); `alignment`: concepts for nobody, for the
+    teacher while the student reads class names (P, R), or for both, as we serve (ours);
+    `temperature` of the softmax over strings, 0 = fitted on the buffer where the head was trained
+    with sigmoids, else 1 (ours).
     Labels. `top_k` classes an image, 0 or more than there are = all (P 15, R 19 of 19);
     `keep_safety` classes always among them (ours); pixels of pruned ones are relabelled (R) or
     `ignore_pruned` (ours); `prune_student`: it tells only the kept ones apart (P, R); sure is
@@ -57,13 +58,15 @@ class AdaptConfig:
     `grayscale` (R 0.2), `blur` (R 0.5, one draw a batch) and `flip` (R 0 on Cityscapes).
     Crop. Squares of `crop` px (P 512, R 384, at most the frame's shorter side; 0 = whole frames)
     after a factor drawn from `crop_scale` (R 0.5 to 2); placed without labels, unlike R.
-    Stream (ours). `colour`: how far the stream's colours are moved towards daylight's, 0 = not (a
-    round learns in both looks); `hood`: polygons of (x, y) in 0..1 of the engine's frame that
-    nothing is learned from; `hood_auto` adds what never moves at the lower edge; `adapter_decay`:
-    share by which B shrinks before a round, 1 = every round from the base; `go_on`: what is sound
-    but does not beat what serves is where the next round starts. A round ends as diverged where
-    one class fills more than `max_class_share` or the entropy of the student's labels falls below
-    `min_entropy` of its start.
+    Stream (ours). `colour`: each frame's colours, moved towards those the base was trained under,
+    a share of the way or lifted from the dark, in which what serves competes too; plain = none are
+    moved at all (model/colour.py; a round learns in those of the best that is free and as it looks,
+    by turns); `hood`: polygons of (x, y) in 0..1 of the engine's frame that nothing is learned
+    from; `hood_auto` adds what never moves at the lower edge; `adapter_decay`: share by which B
+    shrinks before a round, 1 = every round from the base; `go_on`: what is sound but does not beat
+    what serves is where the next round starts. A round ends as diverged where one class fills more
+    than `max_class_share` or the entropy of the student's labels falls below `min_entropy` of its
+    start.
     Cost (ours). `device` to train on, auto = a CUDA device if there is one; `precision` of its
     products, auto = bf16 or fp16 on a CUDA device and bf16 on a processor with units for it, the
     adapter and its average always fp32; `checkpointing` computes activations twice and keeps few,
@@ -95,7 +98,7 @@ class AdaptConfig:
     ema: float = 0.999
     ema_warmup: bool = False
     mirror: bool = True
-    teacher_colour: float = 0.0
+    teacher_colour: Colour = "plain"
     alignment: Alignment = "both"
     temperature: float = 0.0
     top_k: int = 0
@@ -118,7 +121,7 @@ class AdaptConfig:
     flip: float = 0.5
     crop: int = 0
     crop_scale: tuple[float, float] = (0.5, 2.0)
-    colour: float = 0.5
+    colour: Colour = "lifted_half"
     hood: tuple[tuple[Point, ...], ...] = ()
     hood_auto: bool = False
     adapter_decay: float = 0.0
@@ -154,7 +157,7 @@ class AdaptConfig:
 
 
 SHARES = frozenset({
-    "tau", "colour", "teacher_colour", "mask_ratio", "ema", "hood", "hue", "grayscale", "blur",
+    "tau", "mask_ratio", "ema", "hood", "hue", "grayscale", "blur",
     "flip", "warmup_from", "adapter_decay", "max_class_share", "min_entropy",
     "gpu_share",
 })  # fmt: skip
@@ -167,7 +170,7 @@ _PUBLISHED: dict[str, Any] = {
     "steps": 40_000, "batch": 2, "schedule": "constant", "clip_norm": 0.0, "ema": 0.99,
     "mirror": False, "alignment": "teacher", "keep_safety": False, "ignore_pruned": False,
     "tau": 0.968, "ignore_unsure": False, "balance": 0.0, "mask_ratio": 0.7, "jitter": 0.5,
-    "hue": 0.25, "flip": 0.0, "colour": 0.0, "max_class_share": 1.0, "min_entropy": 0.0,
+    "hue": 0.25, "flip": 0.0, "colour": "plain", "max_class_share": 1.0, "min_entropy": 0.0,
 }  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {
     "continual": {},

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from acclimate.configs.adapt import Colour
+
 
 @dataclass(frozen=True)
 class GateConfig:
@@ -13,12 +15,12 @@ class GateConfig:
     Bounds (shares 0..1, JS divergence in bits): `max_histogram_js` is for what was learned,
     `max_jump_js` for all that changes in a swap, colours too.
     Contest (points of mIoU, at `confidence` by a paired bootstrap over `frames` frames): what was
-    learned must beat the best of what serves, the base, both with the stream's colours moved
-    `adapt.colour` of the way to daylight's, the base with those moved `normalise`, and the `recall`
-    nearest good adapters. The best of them, by the stream's frames and dressed scenes together,
-    serves if it beats what does: by `margin` where only the base's colours change, else by
-    `margin_learned`. "not_worse" asks of what was learned only that it is not surely worse. In the
-    eyes of the best's own changed views it may lose `max_teacher_drop`.
+    learned must beat the best of what serves, the base, both in the colours `adapt.colour`, the
+    base in those of `normalise`, and the `recall` nearest good adapters. The best of them, by the
+    stream's frames and dressed scenes together, serves if it beats what does: by `margin` where
+    only the base's colours change, else by `margin_learned`. "not_worse" asks of what was learned
+    only that it is not surely worse. In the eyes of the best's own changed views it may lose
+    `max_teacher_drop`.
     Labelled scenes of the source in the stream's look decide where there are some (`dressed`, the
     embedded bases): what was learned must gain `margin_dressed` there, at `confidence`, and not
     lose more than `max_duel_loss` in the duel; then bounds that ask for sameness are not asked.
@@ -41,7 +43,7 @@ class GateConfig:
     dressed: bool = True
     margin_dressed: float = 0.05
     max_duel_loss: float = 1.0
-    normalise: tuple[float, ...] = (1.0,)
+    normalise: tuple[Colour, ...] = ("half", "whole", "lifted")
     recall: int = 1
     frames: int = 12
     memory_frames: int = 12

@@ -18,9 +18,9 @@ OUTPUTS = ("labels", "confidence", "histogram", "embedding", "probability")
 class ServingGraph(nn.Module):
     """What the engine computes for N frames of one size.
 
-    `forward` takes frame (N,H,W,3) uint8, text (S,P,C), string_to_class (S,T), colour (2,3) =
-    factor and offset of each channel, and the projection weights in `projection_names` order. It
-    returns labels (N,H,W) uint8, confidence (N,3) = mean top probability, share of pixels at 0.5 or
+    `forward` takes frame (N,H,W,3) uint8, text (S,P,C), string_to_class (S,T), colour (7,3) of
+    `acclimate.model.colour`, and the projection weights in `projection_names` order. It returns
+    labels (N,H,W) uint8, confidence (N,3) = mean top probability, share of pixels at 0.5 or
     more, mean entropy / ln T; histogram (N,T) of the labels; embedding (N,2W) of the frames as they
     came, from frozen layers only, so that an adapter cannot move its own index; probability (N,H,W)
     of each pixel's label, for who asks for it. `sliding`: four windows and an overview of each

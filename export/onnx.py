@@ -164,6 +164,6 @@ def _input_table(text: Tensor, weights: dict[str, Tensor]) -> dict[str, Any]:
     table: dict[str, Any] = {
         "text": [[-1, *text.shape[1:]], "float32"],
         "string_to_class": [[-1, -1], "float32"],
-        "colour": [[2, 3], "float32"],
+        "colour": [[7, 3], "float32"],
     }
     return table | {name: [list(w.shape), "float32"] for name, w in weights.items()}

@@ -50,7 +50,7 @@ class Bundle:
         return int(self.inputs["string_to_class"].shape[1])
 
     def in_colours(self, colour: NDArray[np.float32]) -> Bundle:
-        """The same weights and words in other colours (2,3), see `acclimate.model.colour`."""
+        """The same weights and words in other colours (7,3), see `acclimate.model.colour`."""
         return replace(self, inputs=self.inputs | {"colour": colour})
 
 

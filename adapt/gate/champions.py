@@ -1,7 +1,7 @@
 """Who competes with what is learned: all that costs nothing.
 
-What serves; the base; both in the stream's colours, moved part of the way or all of it; the good
-adapters whose condition was nearest. Each is a bundle that could serve at once.
+What serves; the base; both in colours moved towards those the base knows; the good adapters whose
+condition was nearest. Each is a bundle that could serve at once.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ from numpy.typing import NDArray
 from acclimate.adapt.gate.contest import BASE, SERVING
 from acclimate.configs.schema import Config
 from acclimate.errors import BundleError
-from acclimate.model.colour import Daylight, towards_daylight
+from acclimate.model.colour import Daylight, colour_of
 from acclimate.runtime.bundle import Bundle, load_bundle
 from acclimate.runtime.engine import EngineInfo
-
-Frames = Sequence[NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -42,23 +40,20 @@ def earlier(folders: Sequence[Path], engine: EngineInfo, digest: str) -> list[Ch
 
 
 def champions(
-    config: Config, serving: Champion, good: Sequence[Champion], frames: Frames,
-    daylight: Daylight | None, here: NDArray[np.float32],
+    config: Config, serving: Champion, good: Sequence[Champion], daylight: Daylight | None,
+    here: NDArray[np.float32],
 ) -> dict[str, Champion]:  # fmt: skip
-    """By name; no two with the same inputs. `frames` (H,W,3) are the stream's, `here` (D,) is where
-    they lie in embedding space."""
+    """By name; no two with the same inputs. `here` (D,) is where the stream lies in embedding
+    space."""
     base = next((one for one in good if one.bundle.manifest.get("kind") == "base"), serving)
     found = {SERVING: serving, BASE: base}
     learnt = [one for one in good if one.bundle.id not in (serving.bundle.id, base.bundle.id)]
     for one in nearest(learnt, here)[: config.gate.recall]:
         found[one.bundle.id] = one
-    usual = config.adapt.colour
-    parts = sorted({usual, *config.gate.normalise}) if usual else []
-    for part in parts:
-        colour = towards_daylight(frames, daylight, part)
-        found[f"{BASE} in colours moved {part:g}"] = in_colours(base, colour)
-        if part == usual:
-            found[f"{serving.bundle.id} in colours moved {part:g}"] = in_colours(serving, colour)
+    if (usual := config.adapt.colour) != "plain":
+        for name in dict.fromkeys((usual, *config.gate.normalise)):
+            found[f"{BASE}, {name}"] = in_colours(base, colour_of(daylight, name))
+        found[f"{serving.bundle.id}, {usual}"] = in_colours(serving, colour_of(daylight, usual))
     return different(found)
 
 

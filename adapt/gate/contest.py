@@ -1,15 +1,12 @@
-"""Champion against challengers: for the serving place compete what serves, the base, both in the
-stream's colours, adapters made earlier, and what was learned just now.
+"""Champion against challengers: for the serving place compete what serves, the base, both in other
+colours, adapters made earlier, and what was learned just now.
 
 All but the last cost nothing, so a new adapter has to beat the best of them; otherwise the best of
 them serves, if it beats what does. Bounds are of a paired bootstrap over the held-out frames.
 
-Champions are compared by the stream's own frames (`acclimate.adapt.gate.duel`) and, where there
-are labelled scenes in the stream's look (`acclimate.adapt.gate.dressed`), by the mean of both:
-steadiness says little in fog, and on dressed scenes the whole way to daylight always wins, at night
-too, where it loses. Going further than half of the way is better at dusk (three quarters +3 points,
-the whole way +5) and under a colour cast, and worse in the deep of the night (-1.3, -3.3) and in
-rain (up to -3.5): it has to be surely steadier, by `margin_learned`, which at night it was not.
+Champions are compared by the stream's own frames (`acclimate.adapt.gate.duel`) and, where weights
+differ and there are labelled scenes in the stream's look (`acclimate.adapt.gate.dressed`), by the
+mean of both. Of colours these scenes say nothing: on them the whole way to daylight always wins.
 
 How far to trust a duel alone, measured on three dev streams of the world with labels, twelve frames
 each: between an adapter and anything else it named the better side in 33 of 46 pairs. The 13 are
@@ -34,7 +31,6 @@ from acclimate.adapt.gate.memory import Lesson
 from acclimate.adapt.signals.agreement import Mask, Tables, shares
 from acclimate.adapt.signals.bootstrap import Gain, mean_gain, paired_gain
 from acclimate.configs.gate import GateConfig
-from acclimate.model.colour import UNCHANGED
 from acclimate.runtime.bundle import Bundle
 from acclimate.runtime.engine import Engine
 from acclimate.runtime.signals import jensen_shannon
@@ -83,49 +79,35 @@ class Contest:
         return Contender(bundle, look(self.engine, bundle, self.frames), self._dressed)
 
     def gain(self, challenger: Contender, holder: Contender) -> Gain:
-        """What the challenger gains over the holder: by the stream's frames, and by labels."""
-        by_stream = self.duel if _differ(challenger, holder) else self.steadier
-        seen, told = by_stream(challenger, holder), self.told(challenger, holder)
+        """What the challenger gains over the holder: by the stream's frames and, where weights
+        differ, by labels too."""
+        if not _differ(challenger, holder):
+            return self._compare(steadier, challenger, holder)
+        seen, told = self.duel(challenger, holder), self.told(challenger, holder)
         return seen if told is None else mean_gain(seen, told)
 
     def duel(self, challenger: Contender, holder: Contender) -> Gain:
         """The same by the stream's frames alone, where weights differ."""
         return self._compare(duel, challenger, holder)
 
-    def steadier(self, challenger: Contender, holder: Contender) -> Gain:
-        """The same by the stream's frames alone, where only colours differ."""
-        return self._compare(steadier, challenger, holder)
-
     def told(self, challenger: Contender, holder: Contender) -> Gain | None:
-        """The same by the labels of dressed scenes."""
+        """By the labels of dressed scenes, if there are any."""
         after, before = challenger.dressed, holder.dressed
         if after is None or before is None:
             return None
         return paired_gain(after, before, self.settings.confidence)
 
     def _best(self) -> str:
-        """The base in the colours that suit it, or who surely beats that: steadiness and duels are
-        no common scale, so one after the other meets the best so far, the base's colours first."""
-        best = BASE if BASE in self.champions else SERVING
-        for name in sorted(self.champions, key=self._distance):
-            if self._beats(self.champions[name], self.champions[best]):
+        """The base in the colours that gain most; then whoever was learned and surely beats that,
+        for it looks steadier than it is right."""
+        field, home = self.champions, self.base
+        learned = [name for name, one in field.items() if _differ(one, home)]
+        free = [name for name in field if name not in learned]
+        best = max(free, key=lambda name: self.gain(field[name], home).mean)
+        for name in learned:
+            if self.gain(field[name], field[best]).low >= self.settings.margin_learned:
                 best = name
         return best
-
-    def _distance(self, name: str) -> tuple[bool, float]:
-        """From the base as it is: other weights, then colours further away."""
-        one = self.champions[name]
-        moved = np.abs(one.bundle.inputs["colour"] - UNCHANGED)
-        return _differ(one, self.base), float(moved.max())
-
-    def _beats(self, challenger: Contender, best: Contender) -> bool:
-        """What was learned elsewhere looks steadier than it is right, and colours moved further
-        than the usual half always win on dressed scenes: both have to be surely better."""
-        learned = _differ(challenger, best)
-        if not learned and np.array_equal(best.bundle.inputs["colour"], UNCHANGED):
-            return self.gain(challenger, best).mean > 0
-        gain = self.gain if learned else self.steadier
-        return gain(challenger, best).low >= self.settings.margin_learned
 
     def _compare(self, how: Compare, challenger: Contender, holder: Contender) -> Gain:
         return how(

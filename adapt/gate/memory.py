@@ -34,7 +34,7 @@ Frame = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Lesson:
-    """Frames (N,H,W,3) with what is to be said of them (N,H,W), under `colour` (2,3), or under a
+    """Frames (N,H,W,3) with what is to be said of them (N,H,W), under `colour` (7,3), or under a
     bundle's own where that is None."""
 
     frames: NDArray[np.uint8]

@@ -196,7 +196,7 @@ def test_a_round_that_blows_up_is_refused_or_told(play: Play) -> None:
 
 def test_frozen_leaves_its_parent_as_it_is(play: Play, prepared: Path) -> None:
     """Words, projections and colours: so that the whole path is measured without a gain."""
-    frozen = play(replace(CONFIG, adapt=replace(CONFIG.adapt, strategy="frozen", colour=0.0)))
+    frozen = play(replace(CONFIG, adapt=replace(CONFIG.adapt, strategy="frozen", colour="plain")))
     assert (frozen.code, frozen.said[-1]["accepted"]) == (0, True), frozen.said
     assert frozen.said[-1]["numbers"]["changed_pixels"] == 0
     engine = open_engine(prepared / "engine", name="onnxruntime-cpu")
@@ -216,7 +216,7 @@ def test_at_dusk_colours_win_where_nothing_was_learned(
     played = play_in(tmp_path, asked, buffer_dir=str(dusk), good=[str(base)])
     said = played.said[-1]
     assert (played.code, said["accepted"], said["candidate"]) == (0, False, str(played.folder))
-    assert "in colours moved" in said["instead"]
+    assert said["instead"].startswith("base, ")
     engine = open_engine(prepared / "engine", name="onnxruntime-cpu")
     bundle, own = load_bundle(played.folder, engine.info), load_bundle(base, engine.info)
     probe_check(engine, bundle)

@@ -76,7 +76,7 @@ def test_every_strategy_is_there_and_repeats_itself(
 
 def test_the_teachers_second_look_is_towards_the_bases_daylight(make: Make, frames: Frames) -> None:
     """A base that says nothing of its daylight has no second look."""
-    once, unknown, twice = make(), make(teacher_colour=1.0), make(teacher_colour=1.0)
+    once, unknown, twice = make(), make(teacher_colour="whole"), make(teacher_colour="whole")
     bright = Daylight(*(np.full((2, 3), grey, np.float32) for grey in (200, 20)))
     twice.words.base = replace(twice.words.base, daylight=bright)
     losses = [play(setup, frames).losses for setup in (once, unknown, twice)]

@@ -22,6 +22,8 @@ from acclimate.adapt.views import (
 )
 from acclimate.configs.adapt import AdaptConfig
 from acclimate.errors import Diverged
+from acclimate.model.colour import colour_of, recolour
+from acclimate.model.load import load_base
 
 Make = Callable[..., Setup]
 EVERY = torch.arange(4)
@@ -79,13 +81,14 @@ def test_a_mirrored_teacher_says_the_same_of_a_mirrored_image(make: Make, frames
 def test_a_second_look_in_other_colours_counts_as_much_as_the_first(
     make: Make, frames: Frames
 ) -> None:
-    """Each channel 1.5 times as far from 0, then 40 lower, by hand; and both looks mirrored."""
-    colour, images = torch.tensor([[1.5] * 3, [-40.0] * 3]), to_images(frames[:1])
-    moved = (1.5 * images - 40).clamp(0, 255)
+    """The frames as they are and in its colours; and both looks mirrored."""
+    images = to_images(frames[:1])
+    colour = torch.from_numpy(colour_of(load_base().daylight, "whole"))
+    moved = recolour(images, colour)
     alone = make(mirror=False)
     there, other = (teacher_probability(alone, view) for view in (images, moved))
     assert not torch.allclose(there, other)
-    two = replace(make(mirror=False, teacher_colour=0.5), daylight=colour)
+    two = replace(make(mirror=False, teacher_colour="whole"), daylight=colour)
     torch.testing.assert_close(teacher_probability(two, images), (there + other) / 2)
     back = [teacher_probability(alone, view.flip(-1)).flip(-1) for view in (images, moved)]
     four = replace(two, settings=replace(two.settings, mirror=True))

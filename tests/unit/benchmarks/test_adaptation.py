@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.adaptation import results_of, units
-from benchmarks.adaptation_plan import FREE, PARTS, QUICKLY, WHOLE, Plan
+from benchmarks.adaptation_plan import COLOURS, FREE, QUICKLY, WHOLE, Plan
 from benchmarks.adaptation_tables import markdown
 from benchmarks.resume import Unit
 from benchmarks.ungated import UNGATED
@@ -23,7 +23,7 @@ def tables(right: int) -> list[list[list[int]]]:
 
 def result(unit: Unit, plan: Plan, right: int) -> dict[str, Any]:
     segments = [segment.name for segment in plan.segments(unit.stream)]
-    parts = [f"colours_moved_{part:g}" for part in PARTS]
+    parts = [f"colours_{name}" for name in COLOURS]
     rows = {
         FREE: ["frozen", "frozen_with_concepts", "gamma_and_filter", *parts],
         WHOLE: ["arriving", "before_round", WHOLE],

@@ -8,7 +8,7 @@ import torch
 
 from acclimate.configs.adapt import preset
 from acclimate.configs.vocabulary import load_vocabulary
-from acclimate.model.colour import towards_daylight
+from acclimate.model.colour import colour_of
 from acclimate.world import Drive, Shift
 from benchmarks.labelled import learn_truth, one_hot
 from benchmarks.ungated import Learned
@@ -39,7 +39,7 @@ def test_one_plane_a_class_and_nothing_where_it_is_unknown() -> None:
 def test_the_truth_moves_it_in_the_colours_that_serve(frames: list[np.ndarray]) -> None:
     way, changed = taught(frames, 1)
     assert "text" in changed
-    wanted = towards_daylight(frames, way.base.daylight, preset("continual").colour)
+    wanted = colour_of(way.base.daylight, preset("continual").colour)
     assert np.array_equal(way.bundle("x").inputs["colour"], wanted)
 
 

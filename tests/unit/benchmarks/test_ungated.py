@@ -12,7 +12,7 @@ from acclimate.configs.adapt import preset
 from acclimate.configs.vocabulary import load_vocabulary
 from acclimate.errors import Diverged
 from acclimate.export.main import base_inputs
-from acclimate.model.colour import towards_daylight
+from acclimate.model.colour import colour_of
 from acclimate.model.load import load_base
 from acclimate.world import Drive, Shift
 from benchmarks import ungated
@@ -53,7 +53,7 @@ def test_a_round_moves_it_in_the_streams_own_colours(frames: list[np.ndarray]) -
 def test_continual_moves_colours_too(frames: list[np.ndarray]) -> None:
     way = Learned("default", WORDS, UNGATED["vocalign_continual"], 1)
     way.learn(frames, 1)
-    wanted = towards_daylight(frames, load_base().daylight, preset("continual").colour)
+    wanted = colour_of(load_base().daylight, preset("continual").colour)
     assert np.array_equal(way.bundle("x").inputs["colour"], wanted)
 
 
@@ -86,7 +86,12 @@ def test_what_diverges_is_undone(
 def test_baselines_have_no_watch_over_them_and_presets_their_own_settings() -> None:
     for name in ("entropy", "teacher_student", "masking", "rdumb"):
         way = UNGATED[name]
-        assert (way.strategy, way.colour, way.max_class_share, way.min_entropy) == (name, 0, 1, 0)
+        assert (way.strategy, way.colour, way.max_class_share, way.min_entropy) == (
+            name,
+            "plain",
+            1,
+            0,
+        )
     for name in ("paper", "released", "continual"):
         assert UNGATED[f"vocalign_{name}"] == preset(name)
     assert max(way.blocks for way in UNGATED.values()) == BLOCKS

@@ -108,7 +108,7 @@ def test_a_free_alternative_comes_instead_with_its_card(start: Start) -> None:
         start("""
         card = {"over": "base", "gain": 2.0, "low": 1.5, "high": 2.5}
         say(event="verdict", accepted=False, reasons=["gain over base"], numbers={}, card=card,
-            instead="base in colours moved 1")
+            instead="base, whole")
     """)
     )
     assert (ended.verdict, ended.reasons) == ("instead", ("gain over base",))

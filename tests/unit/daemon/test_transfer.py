@@ -21,15 +21,16 @@ from acclimate.errors import BundleError, SwapRefused, UntrustedBundle
 from acclimate.runtime import trust
 from acclimate.runtime.bundle import verify, write_bundle
 from acclimate.runtime.durable import sha256
+from acclimate.runtime.engine import GRAPH
 from acclimate.runtime.keys import new_pair
 
 SIZE = (16, 24)
 ENGINE = {
-    "graph": 5, "base_digest": "b" * 64, "size": SIZE, "batch": 1, "sliding": False,
+    "graph": GRAPH, "base_digest": "b" * 64, "size": SIZE, "batch": 1, "sliding": False,
     "strings": [2, 100], "onnx_sha256": "", "parity": {},
     "inputs": {
         "text": [[-1, 1, 8], "float32"], "string_to_class": [[-1, -1], "float32"],
-        "colour": [[2, 3], "float32"], "visual.0.q_proj.weight": [[8, 8], "float32"],
+        "colour": [[7, 3], "float32"], "visual.0.q_proj.weight": [[8, 8], "float32"],
     },
 }  # fmt: skip
 CONFIG = {
@@ -59,7 +60,7 @@ def device(folder: Path) -> Path:
 def bundle(state: Path, name: str, told: dict[str, Any], lora: Path | None = None) -> None:
     random = np.random.default_rng(0)
     inputs = {
-        "text": random.random((3, 1, 8), np.float32), "colour": np.ones((2, 3), np.float32),
+        "text": random.random((3, 1, 8), np.float32), "colour": np.ones((7, 3), np.float32),
         "string_to_class": np.eye(3, dtype=np.float32),
         "visual.0.q_proj.weight": random.random((8, 8), np.float32),
     }  # fmt: skip

@@ -14,7 +14,7 @@ from acclimate.errors import EngineError
 from acclimate.export.graph import ServingGraph, appearance_embedding
 from acclimate.export.onnx import export_engine
 from acclimate.model.catseg import CATSeg
-from acclimate.model.colour import UNCHANGED, recolour_frame
+from acclimate.model.colour import UNCHANGED, colour_of, recolour_frame
 from acclimate.model.inference import predict
 from acclimate.model.load import load_base
 from acclimate.model.projections import merged_projections, projection_names
@@ -100,7 +100,7 @@ def test_an_adapter_moves_the_labels_but_not_the_embedding(network: CATSeg) -> N
 
 
 def test_colours_move_the_labels_but_not_the_embedding(network: CATSeg) -> None:
-    colour = torch.tensor([[0.5, 1, 2], [40, 0, -60]])
+    colour = torch.from_numpy(colour_of(load_base().daylight, "lifted_half"))
     moved = torch.from_numpy(recolour_frame(FRAME.numpy(), colour.numpy()))
     found, same = served(network, colour=colour), served(network, moved)
     torch.testing.assert_close(found[1], same[1], rtol=1e-3, atol=1e-3)

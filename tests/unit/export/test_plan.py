@@ -86,7 +86,7 @@ def test_vit_b_with_adapter_inputs_builds(
     assert network.get_flag(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     assert tensors(network.num_inputs, network.get_input) == {
         "frame": ((1, 384, 384, 3), "uint8"), "text": ((-1, 1, 512), "float32"),
-        "string_to_class": ((-1, -1), "float32"), "colour": ((2, 3), "float32"),
+        "string_to_class": ((-1, -1), "float32"), "colour": ((7, 3), "float32"),
         **dict.fromkeys(projection_names(4), ((768, 768), "float32")),
     }  # fmt: skip
     assert len(projection_names(4)) == 12

@@ -18,8 +18,7 @@ HEIGHT, WIDTH, CLASSES = 48, 64, 3
 
 def contender(name: str = "x", **inputs: Any) -> Bundle:
     """A bundle that errs on the share `error` of pixels, sure by `sure`, on the share `elsewhere`
-    in other colours than its own and `further` in those far from them; `always` one class; `merge`
-    the last two."""
+    in other colours than its own; `always` one class; `merge` the last two."""
     arrays = {key: np.array([value], np.float32) for key, value in inputs.items()}
     arrays = {"error": np.array([0.1], np.float32), "colour": UNCHANGED, **arrays}
     arrays["string_to_class"] = np.eye(CLASSES, dtype=np.float32)
@@ -36,8 +35,7 @@ class Erring:
     def infer_map(self, frame: np.ndarray, bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
         self.asked.append(bundle.id)
         moved = np.abs(bundle.inputs["colour"] - UNCHANGED).max()
-        by = "further" if moved > 2 else "elsewhere" if moved > 0 else "error"
-        by = by if by in bundle.inputs else "error"
+        by = "elsewhere" if moved > 0 and "elsewhere" in bundle.inputs else "error"
         error, sure = (float(bundle.inputs.get(name, [0.95])[0]) for name in (by, "sure"))
         digest = hashlib.sha256(frame.tobytes() + bundle.inputs[by].tobytes()).digest()
         rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))

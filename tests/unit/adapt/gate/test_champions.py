@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from acclimate.adapt.gate.champions import Champion, champions, earlier, in_colours, nearest
 from acclimate.adapt.gate.contest import BASE, SERVING
 from acclimate.configs.gate import GateConfig
 from acclimate.configs.schema import Config
-from acclimate.model.colour import Daylight, towards_daylight
+from acclimate.model.colour import Daylight, colour_of
 from acclimate.runtime.engine import EngineInfo
 from tests.unit.adapt.gate.conftest import contender
 
@@ -26,48 +25,40 @@ def champion(name: str, kind: str = "adapter", at: Any = None, **inputs: Any) ->
     return Champion(replace(contender(name, **inputs), manifest=made), Path(name))
 
 
-@pytest.fixture
-def dark(frames: Any) -> Any:
-    return [frame // 4 for frame in frames]
-
-
 GOOD = [
     champion("base", "base", error=0.3), champion("a1", at=([0, 1], 1.0), error=0.2),
     champion("a2", at=([1, 0.1], 1.0), error=0.1), champion("a3", error=0.05),
 ]  # fmt: skip
 
 
-FURTHER = replace(Config(), gate=GateConfig(normalise=(0.75,)))
-
-
-def test_all_that_is_free_competes(dark: Any) -> None:
-    found = champions(FURTHER, GOOD[1], GOOD, dark, DAYLIGHT, HERE)
+def test_all_that_is_free_competes() -> None:
+    found = champions(Config(), GOOD[1], GOOD, DAYLIGHT, HERE)
     assert list(found) == [
-        SERVING, BASE, "a2", "base in colours moved 0.5", "a1 in colours moved 0.5",
-        "base in colours moved 0.75",
+        SERVING, BASE, "a2", "base, lifted_half", "base, half", "base, whole", "base, lifted",
+        "a1, lifted_half",
     ]  # fmt: skip
-    moved = found["base in colours moved 0.75"].bundle.inputs
-    assert np.array_equal(moved["colour"], towards_daylight(dark, DAYLIGHT, 0.75))
+    moved = found["base, whole"].bundle.inputs
+    assert np.array_equal(moved["colour"], colour_of(DAYLIGHT, "whole"))
     assert moved["error"] is GOOD[0].bundle.inputs["error"]
 
 
-def test_the_base_that_serves_competes_once(dark: Any) -> None:
-    found = champions(Config(), GOOD[0], GOOD[:1], dark, DAYLIGHT, HERE)
-    assert list(found) == [SERVING, "base in colours moved 0.5", "base in colours moved 1"]
+def test_the_base_that_serves_competes_once() -> None:
+    few = replace(Config(), gate=GateConfig(normalise=("half", "lifted_half")))
+    found = champions(few, GOOD[0], GOOD[:1], DAYLIGHT, HERE)
+    assert list(found) == [SERVING, "base, lifted_half", "base, half"]
 
 
-def test_by_day_there_is_nothing_to_move(frames: Any) -> None:
-    wide = Daylight(np.array([[0] * 3, [255] * 3], "f4"), np.array([[0] * 3, [255] * 3], "f4"))
-    assert list(champions(Config(), GOOD[0], GOOD[:1], frames, wide, HERE)) == [SERVING]
+def test_a_base_that_knows_no_daylight_is_not_recoloured() -> None:
+    assert list(champions(Config(), GOOD[0], GOOD[:1], None, HERE)) == [SERVING]
 
 
-def test_who_wants_no_colours_gets_none(dark: Any) -> None:
-    plain = replace(Config(), adapt=replace(Config().adapt, colour=0.0))
-    assert list(champions(plain, GOOD[0], GOOD[:1], dark, DAYLIGHT, HERE)) == [SERVING]
+def test_who_wants_no_colours_gets_none() -> None:
+    plain = replace(Config(), adapt=replace(Config().adapt, colour="plain"))
+    assert list(champions(plain, GOOD[0], GOOD[:1], DAYLIGHT, HERE)) == [SERVING]
 
 
-def test_without_a_base_what_serves_takes_its_place(dark: Any) -> None:
-    found = champions(Config(), GOOD[1], [], dark, DAYLIGHT, HERE)
+def test_without_a_base_what_serves_takes_its_place() -> None:
+    found = champions(Config(), GOOD[1], [], DAYLIGHT, HERE)
     assert next(iter(found)) == SERVING
     assert BASE not in found
 
@@ -77,7 +68,7 @@ def test_nearest_goes_by_condition() -> None:
 
 
 def test_other_colours_change_nothing_else() -> None:
-    colour = np.ones((2, 3), np.float32)
+    colour = np.ones((7, 3), np.float32)
     one = in_colours(GOOD[1], colour)
     assert one.folder == GOOD[1].folder
     assert one.bundle.inputs["colour"] is colour

@@ -27,7 +27,7 @@ def written(folder: Path, count: int, **changed: Any) -> Path:
 
 
 def test_the_newest_come_first_and_all_have_a_bound(tmp_path: Path) -> None:
-    bundles = [replace(contender(n), inputs={"colour": np.full((2, 3), i)}) for i, n in
+    bundles = [replace(contender(n), inputs={"colour": np.full((7, 3), i)}) for i, n in
                enumerate("abc")]  # fmt: skip
     folders = [written(tmp_path / "a", 3), written(tmp_path / "b", 4), tmp_path / "none"]
     found = remembered(bundles, folders, 6)
@@ -66,7 +66,7 @@ def test_lessons_are_asked_in_their_own_colours(frames: Any, truth: Any) -> None
             seen.append(float(bundle.inputs["colour"][0, 0]))
             return frame[..., 0] // 50, np.ones(frame.shape[:2], np.float32)
 
-    lesson = Lesson(np.stack(frames), truth.astype(np.uint8), np.full((2, 3), 7, np.float32))
+    lesson = Lesson(np.stack(frames), truth.astype(np.uint8), np.full((7, 3), 7, np.float32))
     tables = lesson.tables(Engine(), contender())  # type: ignore[arg-type]
     assert set(seen) == {7.0}
     assert tables.sum(0).trace() == truth.size

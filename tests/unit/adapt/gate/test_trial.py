@@ -212,7 +212,7 @@ def test_a_duel_surely_lost_is_nothing_to_go_on_from(court: Any, gate: Any, worn
 def test_a_candidate_serves_in_the_colours_that_suit_it(
     engine: Any, frames: Any, valid: Any, gate: Any, elsewhere: float, moves: bool
 ) -> None:
-    colour = np.array([[2, 2, 2], [0.1, 0.1, 0.1]], np.float32)
+    colour = UNCHANGED + np.float32([[0], [0], [0], [0], [1], [0], [0]])
     free = replace(contender("free", error=0.1))
     free = replace(free, inputs=free.inputs | {"colour": colour})
     bundles = {SERVING: contender("a1", error=0.2), "free": free}
