@@ -142,8 +142,9 @@ def _opened(log: Path) -> Iterator[IO[str] | None]:
     with contextlib.ExitStack() as stack:
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
-            fresh = not log.exists() or log.stat().st_size > LOG_LIMIT
-            file: IO[str] | None = stack.enter_context(log.open("w" if fresh else "a"))
+            if log.exists() and log.stat().st_size > LOG_LIMIT:
+                os.truncate(log, 0)
+            file: IO[str] | None = stack.enter_context(log.open("a"))  # two may write to it
         except OSError as error:
             print(f"{log}: {error}; it writes here instead", file=sys.stderr)
             file = None

@@ -29,6 +29,7 @@ from acclimate.daemon.rewording import Rewording
 from acclimate.daemon.scheduler import Rounds
 from acclimate.daemon.serving import Serving
 from acclimate.daemon.shadow import Shadow
+from acclimate.daemon.standby import Beginning
 from acclimate.daemon.status import earned
 from acclimate.daemon.stream import Stream
 from acclimate.daemon.waiting import Meanwhile, nothing
@@ -73,17 +74,29 @@ class Lifecycle:
         """Start the serving process with what the truth names."""
         self.serving.start(self.first_adapter(), self.rewording.file)
 
+    @property
+    def beginning(self) -> Beginning:
+        """What a fresh serving process would begin with now, if what proves itself passes."""
+        fit = (self._proven or self.proving) and self.registry.may_serve(self.registry.state.active)
+        name = self.registry.state.active if fit else self.registry.way_back()
+        return name, self.rewording.file
+
+    @property
+    def _proven(self) -> bool:
+        """Did what is active pass probation? With a restart the signals that it would be compared
+        with are gone; a person's word outlives it."""
+        state = self.registry.state
+        return state.active in state.good or state.active == state.pinned
+
     def first_adapter(self) -> str:
-        """What a fresh serving process begins with: an adapter that is there and passed probation;
-        with a restart the signals that it would be compared with are gone."""
+        """What a fresh serving process begins with: an adapter that is there and passed probation.
+        From now on it is the truth."""
         state, active = self.registry.state, self.registry.state.active
         if active != self._told:
             self.changed("start", self._told, active, UNTOLD)
-        proven = active in state.good or active == state.pinned  # a person's word outlives restarts
-        if not proven or not self.registry.may_serve(active):
-            target, unfit = self.registry.way_back(), "it is gone or made for other words or base"
-            unfit = self.registry.distrust(active) or unfit
-            why = unfit if proven else "it did not pass probation"
+        if (target := self.beginning[0]) != active:
+            unfit = self.registry.distrust(active) or "it is gone or made for other words or base"
+            why = unfit if (proven := self._proven) else "it did not pass probation"
             self.keep(self.registry.activate, target)
             why = state.quarantined.get(active, why)
             self.events.write("set_aside", id=active, to=target, reason=why)
@@ -140,11 +153,24 @@ class Lifecycle:
         """Take in what the serving process said."""
         self.heard.heed(self.serving.events())
 
+    @property
+    def proving(self) -> bool:
+        """Is an adapter on probation, with frames to prove itself on?"""
+        seen = self.stream.last.get("source") == "live" and not self.stream.blind
+        return self.probation is not None and seen
+
     def renew(self) -> None:
-        """Another serving process in place of the one that runs, which ends in order."""
+        """The serving process that stands by in place of the one that runs, which ends in order."""
         self.heard.heed(self.serving.retire())
-        self.probation = None
-        self._start_again()
+        self.purge.give_up("another serving process took over")
+        self.swapping = self.probation = None
+        self._another_follows()
+        standby = self.serving.standby
+        assert standby is not None
+        if (self.first_adapter(), self.rewording.file) == standby.beginning:
+            self.serving.take_over()
+        else:  # the last words of the old one changed the truth
+            self.start()
 
     def close(self) -> None:
         """End all that runs. What a round or the runtime had done by then is booked."""
@@ -153,6 +179,7 @@ class Lifecycle:
         except OSError as error:
             self._on_trouble(str(error))
         self.rounds.cancel()
+        self.reload.give_up("the daemon stopped")
         self.heard.heed(self.serving.stop())
         self.purge.give_up("the daemon stopped")
         self.rewording.refuse("the daemon stopped")
@@ -194,13 +221,13 @@ class Lifecycle:
             self.excused = False
         self.purge.give_up("the serving process died")
         self.reload.died()
-        self._start_again()
+        self._another_follows()
+        self.start()
 
-    def _start_again(self) -> None:
+    def _another_follows(self) -> None:
         self.stream.last = {}
         self.heard.another()
         self.rounds.serving_restarted()
-        self.start()
 
     # ---- swaps, probation
 

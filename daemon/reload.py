@@ -1,21 +1,24 @@
 """Another configuration while it serves: read and checked whole, then taken up whole or not at all.
 
-What the daemon goes by changes on the spot. What only a fresh runtime can do is tried by one: if
-it does not come up, the configuration before serves on. What the engine was made for, and where
-the daemon listens, stays until the daemon is started again.
+What the daemon goes by changes on the spot. What only a fresh runtime can do is tried by one, which
+loads while the old one serves: until it stands by nothing changes, and one that cannot is told of.
+What it finds out only when it opens its files brings the configuration before back. What the engine
+was made for, and where the daemon listens, stays until the daemon is started again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate.configs.schema import Config, to_dict
 from acclimate.configs.source import public
 from acclimate.daemon.gauges import expose_cameras
 from acclimate.daemon.guard import locked_out
-from acclimate.errors import ConfigError
+from acclimate.errors import ConfigError, EngineError
 from acclimate.runtime.durable import write_atomic
 
 if TYPE_CHECKING:
@@ -74,12 +77,22 @@ class Reload:
         self._life = life
         self.file = life.registry.folder / "config.json"  # where every runtime reads it
         self._read: Callable[[], Config] | None = None
+        self._loading: tuple[Config, Changes] | None = None  # by a runtime that is to stand by
         self._trial: tuple[Config, Changes] | None = None  # what to go back to; what changed
 
     @property
     def busy(self) -> bool:
         """Was one asked for, or is a fresh runtime trying one?"""
-        return self._read is not None or self._trial is not None
+        return self._read is not None or self.loading or self._trial is not None
+
+    @property
+    def loading(self) -> bool:
+        """Does a fresh runtime load, or wait for its turn?"""
+        return self._loading is not None
+
+    @property
+    def _candidate(self) -> Path:
+        return self.file.with_suffix(".wanted.json")
 
     def ask(self, read: Callable[[], Config]) -> None:
         """Take up what `read` gives, as soon as no swap and no other reload is under way."""
@@ -87,27 +100,18 @@ class Reload:
 
     def watch(self) -> None:
         """To be called at every tick; raises EngineError where no runtime can be started."""
-        life = self._life
-        if life.swapping is not None or life.serving.ended:
+        if self._life.swapping is not None or self._life.serving.ended:
             return
-        if self._read is None or self._trial is not None:
-            return
-        read, self._read = self._read, None
         try:
-            wanted = read()
-            changed = changes(life.config, wanted)
-            found = problems(changed)
-            if any(key.startswith("buffer.") for key in changed):
-                found += locked_out(wanted.buffer, life.registry.folder)
-            if found:
-                raise ConfigError(found)
-            self._keep(wanted)
+            if self._loading is not None:
+                self._look(*self._loading)
+            elif self._read is not None and self._trial is None:
+                read, self._read = self._read, None
+                self._begin(read())
         except ConfigError as error:
             self._refuse(list(error.problems))
         except OSError as error:
-            self._refuse([f"the state folder cannot be written: {error}"])
-        else:
-            self._take_up(wanted, changed)
+            self._refuse([f"it cannot be kept or tried: {error}"])
 
     def came_up(self) -> None:
         """The runtime is ready: what it was tried with stays."""
@@ -117,7 +121,8 @@ class Reload:
 
     def died(self) -> None:
         """The runtime died, and another will be started: with the configuration before, if it
-        never came up with this one."""
+        never came up with this one. It needs the memory that one that loads has taken."""
+        self.give_up("the runtime died while another one loaded; ask again")
         if self._trial is None:
             return
         (before, _), self._trial = self._trial, None
@@ -129,25 +134,77 @@ class Reload:
         go_by(self._life, before)
         self._refuse([f"the runtime did not start with it: {why}"])
 
+    def give_up(self, why: str) -> None:
+        """Load no more, if a fresh runtime does."""
+        if self.loading:
+            self._refuse([why])
+
+    def _begin(self, wanted: Config) -> None:
+        """Raises ConfigError, OSError."""
+        changed = changes(self._life.config, wanted)
+        found = problems(changed)
+        if any(key.startswith("buffer.") for key in changed):
+            found += locked_out(wanted.buffer, self._life.registry.folder)
+        if found:
+            raise ConfigError(found)
+        if any(takes(key) == FRESH_RUNTIME for key in changed):
+            self._load(wanted, changed)
+        else:
+            self._keep(wanted)
+            go_by(self._life, wanted)
+            self._tell(changed)
+
+    def _load(self, wanted: Config, changed: Changes) -> None:
+        """By a file of its own: a daemon that dies meanwhile leaves the one that is proven."""
+        write_atomic(self._candidate, _written(wanted))
+        self._life.serving.stand_by(self._life.beginning, self._candidate)
+        self._loading = wanted, changed
+
+    def _look(self, wanted: Config, changed: Changes) -> None:
+        """Raises ConfigError where it does not stand by, OSError."""
+        standby, why_not = self._life.serving.standby, ""
+        assert standby is not None
+        try:
+            if not standby.stands() or self._life.proving:
+                return
+        except EngineError as error:
+            why_not = str(error)
+        if standby.beginning != self._life.beginning:  # another adapter or other words serve now
+            self._load(wanted, changed)
+        elif why_not:
+            raise ConfigError([f"the runtime did not start with it: {why_not}"])
+        else:
+            self._take_up(wanted, changed)
+
     def _take_up(self, wanted: Config, changed: Changes) -> None:
         before = self._life.config
+        self._keep(wanted)
         go_by(self._life, wanted)
-        if any(takes(key) == FRESH_RUNTIME for key in changed):
-            self._life.renew()
-            self._trial = before, changed  # only now: the last words of the old one are heard
-        else:
-            self._tell(changed)
+        self._life.renew()
+        self._forget()
+        self._trial = before, changed  # only now: the last words of the old one are heard
 
     def _keep(self, config: Config) -> None:
         """Raises OSError."""
-        write_atomic(self.file, (json.dumps(to_dict(config), indent=1) + "\n").encode())
+        write_atomic(self.file, _written(config))
+
+    def _forget(self) -> None:
+        self._loading = None
+        with contextlib.suppress(OSError):  # the next one overwrites it
+            self._candidate.unlink(missing_ok=True)
 
     def _tell(self, changed: Changes) -> None:
         told = {key: [_discreet(value) for value in pair] for key, pair in changed.items()}
         self._life.events.write("config_reloaded", changed=told)
 
     def _refuse(self, found: list[str]) -> None:
+        self._life.serving.dismiss()
+        self._forget()
         self._life.events.write("config_refused", problems=found)
+
+
+def _written(config: Config) -> bytes:
+    return (json.dumps(to_dict(config), indent=1) + "\n").encode()
 
 
 def _flat(raw: dict[str, Any]) -> dict[str, Any]:

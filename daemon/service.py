@@ -111,11 +111,13 @@ class Service:
             self._ready = self._notifier.tell("READY=1", f"STATUS={brief(life)}")
 
     def _feed(self) -> None:
-        """WATCHDOG=1, and before READY=1 more time, for a loop that turned since the last one."""
+        """WATCHDOG=1, and more time for a start or a reload, for a loop that turned since the last
+        one."""
         if not self._turned or self._clock() - self._fed < self._pause:
             return
         self._turned, self._fed = False, self._clock()
-        self._notifier.tell("WATCHDOG=1", *(() if self._ready else (longer(PATIENCE),)))
+        under_way = self._reloading or not self._ready
+        self._notifier.tell("WATCHDOG=1", *([longer(PATIENCE)] if under_way else []))
 
     def _tell_status(self, text: str) -> None:
         if text != self._told and self._notifier.tell(f"STATUS={text}"):

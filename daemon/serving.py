@@ -12,15 +12,16 @@ from acclimate.configs.schema import DaemonConfig
 from acclimate.daemon.child import Child
 from acclimate.daemon.metrics import Metrics
 from acclimate.daemon.processes import restarts
+from acclimate.daemon.standby import FIRST_WORD_LIMIT, Beginning, Standby
 from acclimate.errors import EngineError
 
-FIRST_WORD_LIMIT = 600.0  # s: a large engine takes long to be loaded, and no longer than that
 KILLED = (-signal.SIGKILL, -signal.SIGTERM)  # by somebody else
 Message = dict[str, Any]
 
 
 class Serving:
-    """Starts `runtime`, listens, and starts it again within the restart budget."""
+    """Starts `runtime`, listens, and starts it again within the restart budget. `standby`: another
+    one that loads meanwhile."""
 
     def __init__(
         self, config: DaemonConfig, state: Path, arguments: list[str], metrics: Metrics
@@ -32,6 +33,7 @@ class Serving:
         self._now: Counter[str] = Counter()
         self._counted: Counter[str] = Counter()
         self._child: Child | None = None
+        self.standby: Standby | None = None
         self._heard: float | None = None  # its last report; None before `ready` and after its end
         self._begun: float | None = None  # when it was started; None after `ready` and its end
         self._explained = False  # has this life said why it ends?
@@ -41,8 +43,9 @@ class Serving:
         self.exit_code: int | None = None
 
     def start(self, adapter: str, vocabulary: Path) -> None:
-        """Start with `adapter` and these words; raises EngineError when the restart budget is
-        spent."""
+        """Start with `adapter` and these words, and nothing stands by any more; raises EngineError
+        when the restart budget is spent."""
+        self.dismiss()
         now = time.monotonic()
         recent = [t for t in self._deaths if now - t < self._config.restart_window_s]
         if recent and len(recent) >= restarts("runtime", self._config):
@@ -50,10 +53,36 @@ class Serving:
                 f"the runtime died {len(recent)} times in {self._config.restart_window_s:g} s; "
                 f"see {self._state / 'logs' / 'runtime.log'}"
             )
+        self._begin(self._runtime((adapter, vocabulary)))
+
+    def stand_by(self, beginning: Beginning, config: Path) -> None:
+        """Load another one that begins with these, by the configuration in `config`, in place of
+        one that stood by; what serves goes on."""
+        self.dismiss()
+        child = self._runtime(beginning, "--config", str(config), "--standby")
+        self.standby = Standby(child, beginning)
+
+    def take_over(self) -> None:
+        """Let the one that stands by serve; the old one has retired."""
+        assert self.standby is not None
+        self._begin(self.standby.go())
+        self.standby = None
+
+    def dismiss(self) -> None:
+        """End the one that stands by, if there is one."""
+        if self.standby is not None:
+            self.standby.end()
+            self.standby = None
+
+    def _runtime(self, beginning: Beginning, *more: str) -> Child:
+        """`more` comes last and counts."""
+        adapter, vocabulary = beginning
         arguments = ["--state", str(self._state), "--bundle", adapter, *self._arguments]
-        arguments += ["--vocabulary", str(vocabulary)]
-        self._begun, self._explained = now, False
-        self._child = Child("runtime", arguments, self._state / "logs" / "runtime.log")
+        arguments += ["--vocabulary", str(vocabulary), *more]
+        return Child("runtime", arguments, self._state / "logs" / "runtime.log")
+
+    def _begin(self, child: Child) -> None:
+        self._child, self._begun, self._explained = child, time.monotonic(), False
 
     def events(self) -> list[Message]:
         """What it said; the books are kept on the way."""

@@ -92,6 +92,8 @@ def doing(life: Lifecycle) -> str:
         return f"swapping to {swapping[0]} ({swapping[1]})"
     if change is not None:
         return f"getting {change.words.size} ready"
+    if life.reload.loading:
+        return "a fresh runtime loads the new configuration"
     return "probation" if life.probation is not None else "serving"
 
 

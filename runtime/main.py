@@ -1,12 +1,13 @@
 """The serving process: the story of one frame, told again and again.
 
-    python -m acclimate.runtime.main --config resolved.json --state DIR [--out DIR]
+    python -m acclimate.runtime.main --config resolved.json --state DIR [--out DIR] [--standby]
 
 camera threads -> boxes -> engine(frame, bundle) -> sinks -> tap; a new bundle is taken up between
 two frames, and with it other words if it brings some. JSON lines in: {"cmd": "swap", "id", "dir",
 "vocabulary"?: file, "shadow"?: true}, {"cmd": "configure", "config"} (its drift and shadow count
 from then on), {"cmd": "purge", "hours"}, {"cmd": "stop"}; the end of stdin stops too. JSON lines
-out: ready, stats, shadow, swapped, refused, purged, error, done.
+out: ready, stats, shadow, swapped, refused, purged, error, done. With --standby it loads beside
+another one that serves, says standby, and opens nothing before {"cmd": "go"}.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,8 +42,9 @@ from acclimate.runtime.engine import Engine
 from acclimate.runtime.engines import open_engine
 from acclimate.runtime.fit import cut, fit, is_picture
 from acclimate.runtime.job import place_of
+from acclimate.runtime.listen import Say, listen, say
 from acclimate.runtime.outputs import Outputs
-from acclimate.runtime.parent import die_with_parent, end_soon
+from acclimate.runtime.parent import die_with_parent, wake_with_parent
 from acclimate.runtime.shadow import Report, Shadow
 from acclimate.runtime.sinks import Sinks
 from acclimate.runtime.source import Captured
@@ -52,21 +53,24 @@ from acclimate.runtime.swap import Ready, Refused, Swapper
 from acclimate.runtime.tap import Tap
 
 FAILURES_IN_A_ROW = 20
-Say = Callable[[dict[str, Any]], None]
 
 
 class Runtime:
-    """Some cameras, one engine, one bundle at a time."""
+    """Some cameras, one engine, one bundle at a time. Made, it has loaded what takes long and found
+    out what fails; what has one owner only is opened by `run`."""
 
     def __init__(
         self, config: Config, state: Path, out: Path | None, bundle: str, say: Say,
         vocabulary: str | None = None,
     ) -> None:  # fmt: skip
         serving = config.serving
-        self.say, self.stop = say, threading.Event()
+        self._config, self._state, self._out = config, state, out
+        self.say, self.stop, self.go = say, threading.Event(), threading.Event()
         self.commands: queue.Queue[dict[str, Any]] = queue.Queue()
         self.vocabulary = vocabulary or config.model.vocabulary
-        words = load_served(self.vocabulary)
+        self.words = words = load_served(self.vocabulary)
+        self.cameras = Cameras(config.sources, serving.size)
+        self.outputs = Outputs(config.outputs, words)
         folder = place_of(state, bundle, words).bundle
 
         def first_frame(engine: Engine) -> None:
@@ -79,24 +83,34 @@ class Runtime:
             state / "engine", serving.threads, serving.engine, serving.precision,
             serving.capacity, first_frame,
         )  # fmt: skip
-        self.swapper, self.names = Swapper(self.engine, words.digest), words.names
-        self.shadow = config.shadow
-        self.cameras = Cameras(config.sources, serving.size)
-        self.fit = serving.fit
-        self.sinks = {
-            name: Sinks(serving, words, state, out, one.source.fps, name if config.cameras else "")
-            for name, one in self.cameras.each.items()
-        }
-        self.outputs = Outputs(config.outputs, words)
-        self.tap = Tap(FrameBuffer(state / "buffer", config.buffer))
+        self.swapper = Swapper(self.engine, words.digest)
+        self.shadow, self.fit = config.shadow, serving.fit
         self.stats = Stats(config.drift)
         self._infer_ms: deque[float] = deque(maxlen=50)
         self._swap: dict[str, Any] | None = None
         self._failures = 0
         self._odd: set[str] = set()  # what came in place of pictures
 
+    def stand_by(self) -> bool:
+        """Wait for the word to go; False where it is to end instead."""
+        self.say({"event": "standby"})
+        while not (self.go.is_set() or self.stop.is_set()):
+            self.stop.wait(0.05)
+        return self.go.is_set()
+
+    def _open(self) -> None:
+        """Take what only one may have: the files of sinks, the buffer. Raises OSError."""
+        config = self._config
+        self.sinks = {
+            name: Sinks(config.serving, self.words, self._state, self._out, one.source.fps,
+                        name if config.cameras else "")
+            for name, one in self.cameras.each.items()
+        }  # fmt: skip
+        self.tap = Tap(FrameBuffer(self._state / "buffer", config.buffer))
+
     def run(self, deadline: float) -> None:
         """Serve until the source ends, someone stops it or the clock passes `deadline`."""
+        self._open()
         self.cameras.start(self.stop, self._complain)
         self.say({
             "event": "ready", "active": self.bundle.id, "engine": self.engine.name,
@@ -156,9 +170,7 @@ class Runtime:
     def _obey(self) -> None:
         while not self.commands.empty():
             command = self.commands.get()
-            if command["cmd"] == "stop":
-                self.stop.set()
-            elif command["cmd"] == "complain":
+            if command["cmd"] == "complain":
                 self.say({"event": "error", "message": command["message"]})
             elif command["cmd"] == "tell":
                 self.say(command["message"])
@@ -168,9 +180,8 @@ class Runtime:
                 self._reconfigure(command.get("config"))
             elif command["cmd"] == "swap":
                 name, folder = str(command.get("id")), Path(str(command.get("dir")))
-                beside = (
-                    Shadow(self.shadow, self.names, self.stop) if command.get("shadow") else None
-                )
+                shadow = Shadow(self.shadow, self.words.names, self.stop)
+                beside = shadow if command.get("shadow") else None
                 refused = self.swapper.request(name, folder, command.get("vocabulary"), beside)
                 if refused:
                     self._refuse(refused)
@@ -198,8 +209,7 @@ class Runtime:
             before, self.bundle = self.bundle.id, outcome.bundle
             if outcome.words is not None:
                 self.vocabulary = outcome.vocabulary or self.vocabulary
-                self.names = outcome.words.names
-                self.outputs.words = outcome.words
+                self.words = self.outputs.words = outcome.words
                 for sinks in self.sinks.values():
                     sinks.repaint(outcome.words)
             self._swap = {
@@ -251,33 +261,6 @@ class Runtime:
         self.say({"event": "done", "ledger": self.cameras.totals(), "reason": reason})
 
 
-def listen(runtime: Runtime, patience: float) -> None:
-    """Commands from stdin; its end means that the daemon is gone, which would have ended what hangs
-    after so many seconds."""
-    for line in sys.stdin:
-        try:
-            runtime.commands.put(_command(line))
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            runtime.commands.put({"cmd": "complain", "message": f"not a command: {line!r}"})
-    runtime.stop.set()
-    end_soon(patience)
-
-
-def _command(line: str) -> dict[str, Any]:
-    """Raises for what `_obey` could not: whatever it is told, serving goes on."""
-    command: dict[str, Any] = json.loads(line)
-    if command["cmd"] not in ("swap", "configure", "purge", "stop"):
-        raise ValueError(command["cmd"])
-    if command["cmd"] == "purge":
-        command["hours"] = float(command["hours"])
-    return command
-
-
-def say(message: dict[str, Any]) -> None:
-    """One JSON line to the daemon."""
-    print(json.dumps(message), flush=True)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Process entry; see the module."""
     parser = argparse.ArgumentParser(description="Serve one camera.")
@@ -287,10 +270,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--duration", type=float, default=float("inf"), help="seconds")
     parser.add_argument("--bundle", default="base", help="adapter to begin with")
     parser.add_argument("--vocabulary", help="words to begin with (default: the configuration's)")
+    parser.add_argument("--standby", action="store_true", help="load, and wait to be told to go")
     options = parser.parse_args(arguments)
-    # films and recordings are closed in order: the end of stdin says that the daemon is gone, this
-    # only wakes one that is stopped
-    die_with_parent(signal.SIGCONT)
+    die_with_parent()
     try:
         config = parse_config(json.loads(options.config.read_text()))
         runtime = Runtime(
@@ -300,6 +282,9 @@ def main(arguments: list[str] | None = None) -> int:
             signal.signal(number, lambda *_: runtime.stop.set())
         patience = config.daemon.stop_timeout_s
         threading.Thread(target=listen, args=(runtime, patience), daemon=True).start()
+        if options.standby and not runtime.stand_by():
+            return 0
+        wake_with_parent()  # films and recordings are closed in order
         runtime.run(time.monotonic() + options.duration)
     except (AcclimateError, OSError) as error:
         rotten = isinstance(error, BundleError)

@@ -18,19 +18,29 @@ PARENT = "ACCLIMATE_DAEMON_PID"
 _PR_SET_PDEATHSIG = 1
 
 
-def die_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
-    """Get this signal when the daemon goes; end at once where it is gone already. By default the
-    one that also ends what is stopped, or hangs where nothing else reaches it."""
+def die_with_parent() -> None:
+    """Be killed when the daemon goes, also where this is stopped, or hangs where nothing else
+    reaches it; end at once where it is gone already."""
     parent = os.environ.pop(PARENT, None)  # not for children of its own
     if parent is None:
         return
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
+    _arm(signal.SIGKILL)
     if os.getppid() != int(parent):
         sys.exit("the daemon that started this is gone")
+
+
+def wake_with_parent() -> None:
+    """From now on: no more than be woken when the daemon goes, if this is stopped. For who has
+    files to close, and hears of it by the end of stdin."""
+    _arm(signal.SIGCONT)
 
 
 def end_soon(seconds: float) -> None:
     """End this process, in order or not: a thread of C, which no other can hold up, ends it when
     the time is up, and its stacks go to the log."""
     faulthandler.dump_traceback_later(seconds, exit=True)
+
+
+def _arm(number: signal.Signals) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)

@@ -19,7 +19,8 @@ from acclimate.runtime.source import Captured
 
 
 class Outputs:
-    """Those that the configuration asks for, each on a thread of its own."""
+    """Those that the configuration asks for, each on a thread of its own; nothing is opened before
+    the first result."""
 
     def __init__(self, config: OutputsConfig, words: Vocabulary) -> None:
         """`words` are those that serve, and may be changed. Raises ConfigError where an output

@@ -17,7 +17,7 @@ PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
 class Publisher:
-    """Connects in the background and again whenever the broker was gone."""
+    """Connects in the background, from the first result on and whenever the broker was gone."""
 
     def __init__(self, config: OutputsConfig) -> None:
         """Raises ConfigError without paho-mqtt, or where the password cannot be read."""
@@ -30,11 +30,11 @@ class Publisher:
             self._client.tls_set()
         self._client.reconnect_delay_set(1, 30)
         self._client.connect_async(url.hostname or "", url.port or PORTS[url.scheme], keepalive=15)
-        self._client.loop_start()
 
     def write(self, shown: Shown) -> bool:
         """False while there is no broker."""
         if not self._client.is_connected():
+            self._client.loop_start()  # no second one where it runs
             return False
         frame = shown.frame
         said = {

@@ -11,6 +11,7 @@ from acclimate.daemon.status import read_status
 from tests.conftest import wait_until
 from tests.integration.conftest import Daemon, start  # noqa: F401
 from tests.integration.test_faults import DUSK, served
+from tests.integration.test_service import loading, resolved
 
 
 def gone(pid: int) -> bool:
@@ -41,6 +42,16 @@ def test_kill_9_of_a_daemon_ends_a_stopped_runtime_in_order(
     os.kill(runtime, signal.SIGSTOP)
     killed(daemon, runtime)
     assert b"moov" in (tmp_path / "out" / "overlay.mp4").read_bytes()
+
+
+def test_kill_9_of_a_daemon_ends_a_runtime_that_loads_beside_another(
+    start: Callable[..., Daemon],  # noqa: F811
+) -> None:
+    daemon = start(source={"url": "world:seed=3,fps=8"}, adapt={"enabled": False})
+    daemon.wait("serving")
+    changed = {"serving": {"threads": 2}, "adapt": {"enabled": False}}
+    killed(daemon, *loading(daemon, source={"url": "world:seed=3,fps=8"}, **changed))
+    assert resolved(daemon)["serving"]["threads"] == 1
 
 
 def test_kill_9_of_a_daemon_takes_a_held_round_along(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -83,6 +84,12 @@ def write(daemon: Daemon, **settings: Any) -> None:
     (daemon.state.parent / "config.yaml").write_text(yaml.safe_dump(merged))
 
 
+def resolved(daemon: Daemon) -> dict[str, Any]:
+    """What a runtime that is started now goes by."""
+    found: dict[str, Any] = json.loads((daemon.state / "config.json").read_text())
+    return found
+
+
 def test_ready_with_frames_and_starved_while_the_runtime_is_frozen(
     start: Callable[..., Daemon], manager: Manager
 ) -> None:
@@ -128,19 +135,73 @@ def test_a_reload_keeps_the_old_or_takes_the_new(
     write(daemon, source={"url": "/nowhere.mp4"}, **STILL)
     daemon.process.send_signal(signal.SIGHUP)
     assert "/nowhere.mp4" in daemon.wait("config_refused", 3)[2]["problems"][0]
+    assert children(daemon, RUNTIME) == [runtime], "it never stopped serving"
+    assert resolved(daemon)["source"]["url"] == CALM
     before = served(daemon)
     wait_until(lambda: served(daemon) > before + 4, 60, "frames by the old configuration")
 
     write(daemon, source={"url": "world:seed=4,fps=8"}, **STILL)
     daemon.process.send_signal(signal.SIGHUP)
     daemon.wait("config_reloaded", 2)
+    assert runtime not in children(daemon, RUNTIME)
     before = served(daemon)
     wait_until(lambda: served(daemon) > before + 4, 60, "frames of the new source")
     manager.wait("READY=1", 6)
     assert manager.count("RELOADING=1") == 5
     code, ledger = daemon.stop()
     assert (code, ledger["balanced"]) == (0, True)
-    assert daemon.events("runtime_died"), "the one that could not open it"
+    assert not daemon.events("runtime_died")
+
+
+def loading(daemon: Daemon, **settings: Any) -> tuple[int, int]:
+    """Reload with these; the old runtime and the one that loads."""
+    (old,) = children(daemon, RUNTIME)
+    write(daemon, **settings)
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: len(children(daemon, RUNTIME)) == 2, 30, "a fresh runtime")
+    (fresh,) = {*children(daemon, RUNTIME)} - {old}
+    return old, fresh
+
+
+def test_the_old_one_serves_until_the_new_one_has_loaded(start: Callable[..., Daemon]) -> None:
+    daemon = start(source={"url": CALM}, **STILL)
+    daemon.wait("serving")
+    old, fresh = loading(daemon, source={"url": CALM}, serving={"threads": 2}, **STILL)
+    os.kill(fresh, signal.SIGSTOP)
+    before = served(daemon)
+    wait_until(lambda: served(daemon) > before + 16, 60, "frames of the old one")
+    assert resolved(daemon)["serving"]["threads"] == 1, "what a start after a power cut would find"
+    assert {*children(daemon, RUNTIME)} == {old, fresh}
+    os.kill(fresh, signal.SIGCONT)
+    assert list(daemon.wait("config_reloaded")[0]["changed"]) == ["serving.threads"]
+    assert children(daemon, RUNTIME) == [fresh]
+    assert resolved(daemon)["serving"]["threads"] == 2
+    before = served(daemon)
+    wait_until(lambda: served(daemon) > before + 8, 60, "frames of the new one")
+    assert not (daemon.state / "config.wanted.json").exists()
+    code, ledger = daemon.stop()
+    assert (code, ledger["balanced"]) == (0, True)
+    assert set(ledger["dropped"]) <= {"superseded", "stopped"}, "nothing is lost"
+
+
+def test_what_shows_only_when_files_are_opened_brings_the_old_one_back(
+    start: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "rear").touch()
+    daemon = start("--out", str(tmp_path / "out"), source={"url": CALM}, **STILL)
+    daemon.wait("serving")
+    write(daemon, cameras={"front": {"url": CALM}, "rear": {"url": CALM}}, **STILL)
+    daemon.process.send_signal(signal.SIGHUP)
+    (problem,) = daemon.wait("config_refused")[0]["problems"]
+    assert "the runtime did not start with it" in problem
+    assert "File exists" in problem
+    daemon.wait("serving", 2)
+    assert (resolved(daemon)["source"]["url"], resolved(daemon)["cameras"]) == (CALM, {})
+    before = served(daemon)
+    wait_until(lambda: served(daemon) > before + 4, 60, "frames by the old configuration")
+    code, ledger = daemon.stop()
+    assert (code, ledger["balanced"], len(daemon.events("runtime_died"))) == (0, True, 1)
 
 
 # ---- SIGTERM at awkward moments
@@ -170,6 +231,18 @@ def children(daemon: Daemon, module: str) -> list[int]:
             if module.encode() in words and parent == daemon.process.pid:
                 found.append(int(folder.name))
     return found
+
+
+def test_while_a_fresh_runtime_loads(start: Callable[..., Daemon]) -> None:
+    daemon = start(source={"url": CALM}, **STILL)
+    daemon.wait("serving")
+    running = loading(daemon, source={"url": CALM}, serving={"threads": 2}, **STILL)
+    os.kill(running[1], signal.SIGSTOP)
+    code, ledger = daemon.stop()
+    assert (code, ledger["balanced"]) == (0, True)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in running)
+    assert daemon.events("config_refused")[0]["problems"] == ["the daemon stopped"]
+    assert resolved(daemon)["serving"]["threads"] == 1
 
 
 @pytest.mark.parametrize("event", ["started", "serving"])

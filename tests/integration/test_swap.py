@@ -28,7 +28,7 @@ COPIES = 400
 class Runtime:
     """`acclimate.runtime.main` with pipes."""
 
-    def __init__(self, state: Path, out: Path, source: str) -> None:
+    def __init__(self, state: Path, out: Path, source: str, *options: str) -> None:
         config = replace(
             Config(), source=SourceConfig(url=source),
             serving=ServingConfig(threads=2, overlay_video=False, label_png=True),
@@ -37,7 +37,7 @@ class Runtime:
         path.write_text(json.dumps(to_dict(config)))
         self.process = subprocess.Popen(
             [sys.executable, "-m", "acclimate.runtime.main", "--config", str(path),
-             "--state", str(state), "--out", str(out)],
+             "--state", str(state), "--out", str(out), *options],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
@@ -142,3 +142,21 @@ def test_the_end_of_stdin_stops_it(runtime: Runtime) -> None:
     runtime.process.stdin.close()
     wait_until(lambda: runtime.process.poll() is not None, 15, "the end")
     assert runtime.process.returncode == 0
+
+
+@pytest.mark.parametrize("goes", [True, False])
+def test_one_that_stands_by_goes_or_ends(
+    state: Path, tmp_path: Path, pictures: Path, goes: bool
+) -> None:
+    one = Runtime(state, tmp_path / "out", str(pictures), "--standby")
+    with one.process:
+        one.hear("standby")
+        assert one.process.stdin
+        assert not (tmp_path / "out").exists()
+        if goes:
+            one.process.stdin.write('{"cmd": "go"}\n')
+            one.process.stdin.flush()
+            one.hear("ready")
+        one.process.stdin.close()
+        assert one.process.wait(15) == 0
+    assert (tmp_path / "out").exists() == goes

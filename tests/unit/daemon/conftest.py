@@ -20,6 +20,7 @@ from acclimate.daemon.lifecycle import Lifecycle
 from acclimate.daemon.metrics import Metrics
 from acclimate.daemon.registry import Registry
 from acclimate.daemon.rounds import Outcome
+from acclimate.daemon.standby import Beginning
 from acclimate.daemon.state import State
 from acclimate.daemon.status import LOG_ONLY, dated, sentence, snapshot
 from acclimate.errors import EngineError
@@ -34,8 +35,22 @@ CONFIG = parse_config({
 DAY, DUSK, NIGHT = 0.0, 5.0, 12.0
 
 
+class FakeStandby:
+    """Loads until it `stands_by`, or has a `trouble`."""
+
+    def __init__(self, beginning: Beginning, config: Config, stands_by: bool) -> None:
+        self.beginning, self.config, self.stands_by = beginning, config, stands_by
+        self.trouble = ""
+
+    def stands(self) -> bool:
+        if self.trouble:
+            raise EngineError(self.trouble)
+        return self.stands_by
+
+
 class FakeServing:
-    """Answers every swap; `refuse` names what it will not take, `deaf` answers nothing."""
+    """Answers every swap; `refuse` names what it will not take, `deaf` answers nothing. What is to
+    stand by does so at once, unless it is `slow`."""
 
     def __init__(self) -> None:
         self.said: list[dict[str, Any]] = []
@@ -46,7 +61,9 @@ class FakeServing:
         self.reason = ""
         self.started: list[str] = []
         self.refuse: set[str] = set()
-        self.deaf = self.dead = self.ended = False
+        self.deaf = self.dead = self.ended = self.slow = False
+        self.standby: FakeStandby | None = None
+        self.stood_by: list[FakeStandby] = []
         self.budget = 5
         self.active, self.frame, self.admitted = "base", 0, 0
         self.exit_code: int | None = None
@@ -56,6 +73,25 @@ class FakeServing:
     def start(self, adapter: str, vocabulary: Path) -> None:
         if len(self.started) >= self.budget:
             raise EngineError("the runtime died too often")
+        self.dismiss()
+        self._begin(adapter, vocabulary)
+
+    def stand_by(self, beginning: Beginning, config: Path) -> None:
+        self.dismiss()
+        wanted = parse_config(json.loads(config.read_text()))
+        self.standby = FakeStandby(beginning, wanted, not self.slow)
+        self.stood_by.append(self.standby)
+
+    def take_over(self) -> None:
+        assert self.standby is not None
+        assert self.retired, "new before old, and never two at a time"
+        self._begin(*self.standby.beginning)
+        self.standby = None
+
+    def dismiss(self) -> None:
+        self.standby = None
+
+    def _begin(self, adapter: str, vocabulary: Path) -> None:
         self.started.append(adapter)
         self.active, self.dead, self.frame, self.admitted = adapter, False, 0, 0
         self.vocabulary = str(vocabulary)
@@ -244,6 +280,14 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     assert all(sentence(e) for e in one.log.events if e["event"] not in LOG_ONLY)
     assert all(dated(event) for event in one.log.events)
     json.dumps(snapshot(one.life))
+
+
+@pytest.fixture
+def open_house(house: House) -> House:
+    """One that serves by day."""
+    house.life.start()
+    house.drive(DAY)
+    return house
 
 
 @pytest.fixture

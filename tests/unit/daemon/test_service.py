@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from acclimate.configs.source import SourceConfig
 from acclimate.daemon import service as module
 from acclimate.daemon.notify import Notifier
 from acclimate.daemon.service import Heartbeat, Service
@@ -227,6 +229,27 @@ def test_a_reload_is_told_from_its_beginning_to_its_end(watched: Watched) -> Non
     watched.look()
     assert watched.manager.count("READY=1") == 2
     assert watched.house.kinds[-1] == "config_reloaded"
+
+
+def test_a_reload_may_take_long_while_the_old_runtime_serves(watched: Watched) -> None:
+    watched.look()
+    watched.wanted = replace(CONFIG, source=SourceConfig(url="film.mp4"))
+    watched.house.serving.slow = True
+    watched.signals.note(signal.SIGHUP)
+    watched.look(10)
+    before = watched.manager.count("EXTEND_TIMEOUT_USEC=60000000")
+    for _ in range(3):
+        watched.look(10)
+    assert watched.manager.count("EXTEND_TIMEOUT_USEC=60000000") == before + 3
+    assert watched.manager.count("READY=1") == 1
+    assert watched.house.serving.standby is not None
+    watched.house.serving.standby.stands_by = True
+    watched.look()
+    watched.look()
+    assert watched.manager.count("READY=1") == 2
+    told = watched.manager.count("EXTEND_TIMEOUT_USEC=60000000")
+    watched.look(10)
+    assert watched.manager.count("EXTEND_TIMEOUT_USEC=60000000") == told
 
 
 def test_a_refused_reload_ends_too(watched: Watched) -> None:

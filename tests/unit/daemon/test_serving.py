@@ -239,6 +239,61 @@ def test_deaths_without_a_word_before_the_first_frame_are_counted(serving: Servi
     assert serving.stillborn == 0, "that was somebody else"
 
 
+# ---- one that stands by
+
+
+def test_it_takes_over_and_the_ledgers_add_up(serving: Serving, tmp_path: Path) -> None:
+    serving.start("base", WORDS)
+    hear(serving, {"event": "ready"}, {"event": "stats", **totals(4, 4)})
+    serving.stand_by(("a1", WORDS), Path("wanted.json"))
+    old, standby = child_of(serving), serving.standby
+    assert standby is not None
+    fresh: Any = standby._child
+    assert fresh.arguments == [
+        "--state", str(tmp_path), "--bundle", "a1", "--config", "c.json",
+        "--vocabulary", "words.yaml", "--config", "wanted.json", "--standby",
+    ]  # fmt: skip
+    hear(serving, {"event": "stats", **totals(7, 6)})
+    assert fresh.sent == []
+    done = {"event": "done", "ledger": totals(9, 8, stopped=1), "reason": "stopped"}
+    old.last_words = [done]
+    assert serving.retire() == [done]
+    assert (old.exit_code, fresh.exit_code, fresh.sent) == (0, None, [])
+    serving.take_over()
+    assert (child_of(serving), fresh.sent, serving.standby) == (fresh, [{"cmd": "go"}], None)
+    hear(serving, {"event": "ready"}, {"event": "stats", **totals(5, 5)})
+    assert serving.ledger == {**totals(14, 13, stopped=1), "balanced": True}
+
+
+def test_once_it_goes_its_end_is_a_death_and_its_silence_is_timed(
+    serving: Serving, clock: SimpleNamespace
+) -> None:
+    serving.start("base", WORDS)
+    serving.stand_by(("base", WORDS), Path("wanted.json"))
+    clock.now += 599
+    serving.retire()
+    serving.take_over()
+    clock.now += 599
+    assert serving.events() == []
+    clock.now += 2
+    assert "not ready within 600 s" in serving.events()[0]["message"]
+    assert serving.died()
+
+
+def test_no_more_than_two_at_a_time(serving: Serving) -> None:
+    serving.start("base", WORDS)
+    fresh: list[Any] = []
+    for name in ("a1", "a2"):
+        serving.stand_by((name, WORDS), Path("wanted.json"))
+        assert serving.standby is not None
+        fresh.append(serving.standby._child)
+    assert [child.exit_code for child in fresh] == [-9, None]
+    die(serving)
+    serving.start("base", WORDS)
+    assert (fresh[1].exit_code, serving.standby) == (-9, None)
+    serving.dismiss()
+
+
 def test_another_budget(serving: Serving, clock: SimpleNamespace) -> None:
     for _ in range(2):
         serving.start("base", WORDS)

@@ -45,7 +45,8 @@ def life(tmp_path: Path, **changes: Any) -> Any:
         "rounds": rounds, "swapping": None,
         "rewording": SimpleNamespace(served=WORDS, now=changes.pop("change", None), answers={}),
         "shadow": SimpleNamespace(now=changes.pop("shadow", None), last={}),
-        "probation": None, "serving": SimpleNamespace(ledger=LEDGER), "engine": ENGINE, **changes,
+        "reload": SimpleNamespace(loading=False), "probation": None,
+        "serving": SimpleNamespace(ledger=LEDGER), "engine": ENGINE, **changes,
     })  # fmt: skip
 
 

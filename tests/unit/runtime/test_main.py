@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import queue
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,11 +16,12 @@ from numpy.typing import NDArray
 
 from acclimate.configs.schema import Config, parse_config, to_dict
 from acclimate.configs.source import SourceConfig
+from acclimate.errors import ConfigError, SourceError
 from acclimate.runtime import cameras
 from acclimate.runtime import main as module
 from acclimate.runtime.fit import How
 from acclimate.runtime.ledger import Ledger
-from acclimate.runtime.main import Runtime, listen
+from acclimate.runtime.main import Runtime
 from acclimate.runtime.source import Captured
 from acclimate.world import Drive
 
@@ -137,33 +134,70 @@ def test_other_settings_count_from_the_next_frame_on(
     assert [look["blind"] for look in looks] == [True]
 
 
-def test_when_the_daemon_is_gone_it_stops_and_has_a_while_for_that(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    runtime = SimpleNamespace(commands=queue.Queue(), stop=threading.Event())
-    monkeypatch.setattr(sys, "stdin", io.StringIO('{"cmd": "stop"}\n'))
-    given: list[float] = []
-    monkeypatch.setattr(module, "end_soon", given.append)
-    module.listen(cast(Runtime, runtime), 7.0)
-    assert (runtime.commands.get_nowait(), given) == ({"cmd": "stop"}, [7.0])
-    assert runtime.stop.is_set()
+# ---- beside another one
 
 
-@pytest.mark.parametrize(
-    "line",
-    ["[" * 100_000, "5", "{}", '{"cmd": "purge"}', '{"cmd": "purge", "hours": "x"}',
-     '{"cmd": "tell"}', '{"cmd": "complain"}', '{"cmd": ["stop"]}',
-     f'{{"cmd": "purge", "hours": 1{"0" * 400}}}'],
-)  # fmt: skip
-def test_a_line_that_is_no_command_is_complained_of(
-    line: str, monkeypatch: pytest.MonkeyPatch
+def test_what_stands_by_has_loaded_all_and_opened_nothing(state: Path, tmp_path: Path) -> None:
+    out, said = tmp_path / "out", list[dict[str, Any]]()
+    config = parse_config({
+        "source": {"url": "world:seed=3"}, "serving": {"threads": 1},
+        "outputs": {"mcap": str(tmp_path / "mcap"), "shared": str(tmp_path / "shared")},
+    })  # fmt: skip
+    before = sorted(state.rglob("*"))
+    runtime = Runtime(config, state, out, "base", said.append)
+    runtime.go.set()
+    assert runtime.stand_by()
+    assert said == [{"event": "standby"}]
+    assert sorted(state.rglob("*")) == before
+    assert not any((tmp_path / name).exists() for name in ("out", "mcap", "shared"))
+    assert {thread.name for thread in threading.enumerate()}.isdisjoint({"tap", "camera"})
+    runtime.run(time.monotonic() + 2)
+    assert [said[1]["event"], said[-1]["event"]] == ["ready", "done"]
+    assert said[-1]["ledger"]["served"] > 0
+
+
+def test_one_that_is_told_to_stop_does_not_go(state: Path) -> None:
+    runtime = Runtime(Config(), state, None, "base", lambda _: None)
+    runtime.stop.set()
+    assert not runtime.stand_by()
+
+
+def test_a_source_that_is_not_there_shows_before_the_engine_is_loaded(tmp_path: Path) -> None:
+    config = parse_config({"source": {"url": str(tmp_path / "nowhere.mp4")}})
+    with pytest.raises(SourceError, match=r"nowhere\.mp4"):
+        Runtime(config, tmp_path, None, "base", lambda _: None)
+
+
+def test_an_output_that_cannot_be_shows_too(tmp_path: Path) -> None:
+    lost = {"mqtt": "mqtt://me@127.0.0.1/a", "mqtt_password_file": str(tmp_path / "lost")}
+    with pytest.raises(ConfigError, match="mqtt_password_file"):
+        Runtime(parse_config({"outputs": lost}), tmp_path, None, "base", lambda _: None)
+
+
+@pytest.mark.parametrize("goes", [True, False])
+def test_while_it_has_nothing_to_close_it_is_killed_with_the_daemon(
+    goes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[dict[str, Any]] = []
-    runtime = Runtime.__new__(Runtime)
-    runtime.commands, runtime.stop, runtime.say = queue.Queue(), threading.Event(), told.append
-    monkeypatch.setattr(sys, "stdin", io.StringIO(line + "\n"))
-    monkeypatch.setattr(module, "end_soon", lambda _: None)
-    listen(runtime, 7.0)
-    runtime._obey()
-    assert runtime.stop.is_set(), "the end of stdin stops"
-    assert [event["message"][:13] for event in told] == ["not a command"]
+    done: list[str] = []
+
+    class Loads:
+        def __init__(self, *_: object) -> None:
+            done.append("loaded")
+
+        def stand_by(self) -> bool:
+            done.append("stood by")
+            return goes
+
+        def run(self, _: float) -> None:
+            done.append("ran")
+
+    for name in ("die_with_parent", "wake_with_parent"):
+        monkeypatch.setattr(module, name, lambda name=name: done.append(name))
+    monkeypatch.setattr(module, "listen", lambda *_: None)
+    monkeypatch.setattr(module.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(module, "Runtime", Loads)
+    (tmp_path / "config.json").write_text("{}")
+    where = ["--config", str(tmp_path / "config.json"), "--state", str(tmp_path)]
+    assert module.main([*where, "--standby"]) == 0
+    assert done[:3] == ["die_with_parent", "loaded", "stood by"]
+    assert done[3:] == ["wake_with_parent", "ran"] * goes

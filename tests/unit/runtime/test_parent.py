@@ -28,8 +28,9 @@ time.sleep(60)
 """
 TELLS = """
 import ctypes, os
-from acclimate.runtime.parent import PARENT, die_with_parent
-die_with_parent({})
+from acclimate.runtime.parent import PARENT, die_with_parent, wake_with_parent
+die_with_parent()
+{}
 armed = ctypes.c_int()
 ctypes.CDLL(None).prctl(2, ctypes.byref(armed))
 print(armed.value, PARENT in os.environ)
@@ -72,7 +73,9 @@ def test_one_whose_parent_went_before_ends_at_once() -> None:
     assert "the daemon that started this is gone" in done.stderr
 
 
-@pytest.mark.parametrize(("words", "number"), [("", signal.SIGKILL), ("18", signal.SIGCONT)])
+@pytest.mark.parametrize(
+    ("words", "number"), [("", signal.SIGKILL), ("wake_with_parent()", signal.SIGCONT)]
+)
 def test_it_is_armed_and_its_own_children_hear_nothing_of_it(words: str, number: int) -> None:
     done = ran(TELLS.format(words), **{PARENT: str(os.getpid())})
     assert done.stdout.split() == [str(int(number)), "False"], done.stderr

@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -98,6 +99,21 @@ def test_areas_and_labels_reach_a_subscriber_whenever_there_is_a_broker(
         wait_until(lambda: not publisher.write(one), 30, "the loss to be noticed")
         heard.clear()
     publisher.close()
+
+
+def test_nobody_is_called_before_there_is_something_to_say(shown: Callable[..., Shown]) -> None:
+    """Another process may still be saying it."""
+    before = threading.enumerate()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(20)
+        publisher = Publisher(OutputsConfig(mqtt=f"mqtt://127.0.0.1:{server.getsockname()[1]}/a"))
+        assert threading.enumerate() == before
+        assert not publisher.write(shown(1))
+        assert not publisher.write(shown(2))
+        assert len(threading.enumerate()) == len(before) + 1
+        server.accept()[0].close()
+        publisher.close()
+    assert threading.enumerate() == before
 
 
 @pytest.mark.parametrize(
