@@ -3,8 +3,8 @@
 export    torch -> engine and base bundle; once per base model and resolution
 build     the graph -> an engine of another library or precision; where torch is not installed
 engines   one-off jobs: list, verify, prune such engines
-runtime   frames in, label maps out; the path that nothing may disturb. To reload, a second one loads
-          beside it and takes over
+runtime   frames in, label maps out; the path that nothing may disturb. For a reload a second one
+          loads beside it, and takes over
 adapt     one adaptation round; starts, leaves a candidate or nothing, and is gone
 offline   one-off jobs: segment a folder or film, evaluate against labels
 words     other words for adapters: for such a job, or to serve them (`acclimate vocab set`)
