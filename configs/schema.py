@@ -144,7 +144,7 @@ class Config:
 _SHARES = adapt.SHARES | {
     "heldout_share", "min_pseudo_miou", "min_agreement", "max_histogram_js", "max_jump_js",
     "min_class_recall", "max_confidence_drop", "recall_ratio", "confidence",
-    "normalise", "duty", "max_disagreement", "max_share_jump", "release",
+    "duty", "max_disagreement", "max_share_jump", "release",
 }  # fmt: skip
 _MAY_BE_ZERO = adapt.MAY_BE_ZERO | {
     "http_port", "tcp_port", "latest_hz", "novelty", "max_labelled_drop", "max_safety_drop",

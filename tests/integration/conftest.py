@@ -18,7 +18,7 @@ from tests.conftest import wait_until
 QUICK = {
     "serving": {"threads": 1, "overlay_video": False},
     "drift": {"threshold": 0.8, "reference_frames": 16, "smoothing_frames": 4},
-    "adapt": {"steps": 6, "min_frames": 8, "newest": 16, "cooldown_s": 0.5, "colour": 0},
+    "adapt": {"steps": 6, "min_frames": 8, "newest": 16, "cooldown_s": 0.5, "colour": "plain"},
     "probation": {"frames": 16, "before_frames": 16, "min_frames": 4},
     "gate": {
         "min_agreement": 0.5,
