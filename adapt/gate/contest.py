@@ -4,9 +4,12 @@ colours, adapters made earlier, and what was learned just now.
 All but the last cost nothing, so a new adapter has to beat the best of them; otherwise the best of
 them serves, if it beats what does. Bounds are of a paired bootstrap over the held-out frames.
 
-Champions are compared by the stream's own frames (`acclimate.adapt.gate.duel`) and, where weights
-differ and there are labelled scenes in the stream's look (`acclimate.adapt.gate.dressed`), by the
-mean of both. Of colours these scenes say nothing: on them the whole way to daylight always wins.
+Champions are compared by the stream's own frames (`acclimate.adapt.gate.duel`) and, where there
+are labelled scenes in the stream's look (`acclimate.adapt.gate.dressed`), by the mean of both:
+neither errs where the other does. Of 205 pairs of the base in five colours (two dev streams, up to
+thirteen looks; half a point apart or more) the mean named the better side in 185 and its favourite
+was at most 2.3 points behind the best; labels alone 184 and 2.3, steadiness alone 174 and, under a
+colour cast, 17.6.
 
 How far to trust a duel alone, measured on three dev streams of the world with labels, twelve frames
 each: between an adapter and anything else it named the better side in 33 of 46 pairs. The 13 are
@@ -79,16 +82,18 @@ class Contest:
         return Contender(bundle, look(self.engine, bundle, self.frames), self._dressed)
 
     def gain(self, challenger: Contender, holder: Contender) -> Gain:
-        """What the challenger gains over the holder: by the stream's frames and, where weights
-        differ, by labels too."""
-        if not _differ(challenger, holder):
-            return self._compare(steadier, challenger, holder)
-        seen, told = self.duel(challenger, holder), self.told(challenger, holder)
+        """What the challenger gains over the holder: by the stream's frames, and by labels."""
+        by_stream = self.duel if _differ(challenger, holder) else self.steadier
+        seen, told = by_stream(challenger, holder), self.told(challenger, holder)
         return seen if told is None else mean_gain(seen, told)
 
     def duel(self, challenger: Contender, holder: Contender) -> Gain:
         """The same by the stream's frames alone, where weights differ."""
         return self._compare(duel, challenger, holder)
+
+    def steadier(self, challenger: Contender, holder: Contender) -> Gain:
+        """The same by the stream's frames alone, where only colours differ."""
+        return self._compare(steadier, challenger, holder)
 
     def told(self, challenger: Contender, holder: Contender) -> Gain | None:
         """By the labels of dressed scenes, if there are any."""

@@ -5,10 +5,8 @@ What that tells depends on where two contenders differ.
 
 In colours alone: whoever is nearer to what its own changed views say sees better (`steadier`).
 The same weights cannot have learned to be steady, so what is left is how well the frames suit them.
-Of 220 pairs that differ by half a point or more (the base in five colours, three dev streams, up
-to fourteen looks) it named the better side in 186, and whom it liked best was at most 0.8 points
-behind the best. Labels of dressed scenes named 167, and their favourite was up to 7.8 behind; with
-a vote of both sides' views evening and fog were missed.
+A vote of both sides' views missed evening and fog; how far it goes by itself is told in
+`acclimate.adapt.gate.contest`.
 
 In weights: the reference is the vote of the changed views of both, a view as it is has no vote
 (`duel`). A reference made of one side's views favours that side. Training makes a network sure
