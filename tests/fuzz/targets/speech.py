@@ -12,8 +12,8 @@ from unittest.mock import patch
 
 from acclimate.configs.schema import Config
 from acclimate.daemon.child import Child
-from acclimate.runtime import main
-from acclimate.runtime.main import Runtime, listen
+from acclimate.runtime import listen
+from acclimate.runtime.main import Runtime
 from acclimate.runtime.stats import Stats
 
 
@@ -34,12 +34,13 @@ def commands(data: bytes) -> None:
         told.append(asked)
 
     runtime.__dict__ |= {
-        "commands": queue.Queue(), "stop": threading.Event(), "say": told.append, "names": (),
+        "commands": queue.Queue(), "stop": threading.Event(), "go": threading.Event(),
+        "say": told.append, "words": SimpleNamespace(names=()),
         "tap": SimpleNamespace(purge=request), "swapper": SimpleNamespace(request=request),
         "shadow": Config().shadow, "stats": Stats(Config().drift),
     }  # fmt: skip
     lines: Any = io.StringIO(data.decode(errors="replace"))
-    with patch.object(sys, "stdin", lines), patch.object(main, "end_soon"):
-        listen(runtime, 1.0)
+    with patch.object(sys, "stdin", lines), patch.object(listen, "end_soon"):
+        listen.listen(runtime, 1.0)
     assert runtime.stop.is_set()
     runtime._obey()
