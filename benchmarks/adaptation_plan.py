@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from acclimate.configs.adapt import Colour
 from acclimate.configs.schema import Config, ModelConfig, to_dict
+from acclimate.model.colour import SHARES
 from benchmarks.resume import Result, Unit
 from benchmarks.streams import QUICK, STREAMS, Segment
 from benchmarks.ungated import UNGATED
 
 FREE, WHOLE = "free", "adapted"
-COLOURS: tuple[Colour, ...] = ("half", "whole", "lifted", "lifted_half")
+COLOURS = tuple(name for name in SHARES if name != "plain")
 FIRST_STREAM = 11
 
 

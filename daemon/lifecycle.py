@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.configs.schema import Config
-from acclimate.daemon.books import UNTOLD, last_told
+from acclimate.daemon.books import UNTOLD, last_told, served
 from acclimate.daemon.commands import Commands
 from acclimate.daemon.events import EventLog
 from acclimate.daemon.gauges import expose
@@ -234,7 +234,7 @@ class Lifecycle:
     def changed(self, actor: str, before: str, now: str, reason: str) -> None:
         """Every change of what is served leaves this line."""
         self._told = now
-        self.events.write("served", actor=actor, **{"from": before}, to=now, reason=reason)
+        served(self.events, actor, before, now, reason)
 
     def swap_in(self, candidate: str) -> None:
         """What passed the gate."""

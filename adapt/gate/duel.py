@@ -5,7 +5,7 @@ What that tells depends on where two contenders differ.
 
 In colours alone: whoever is nearer to what its own changed views say sees better (`steadier`).
 The same weights cannot have learned to be steady, so what is left is how well the frames suit them.
-A vote of both sides' views missed evening and fog; how far it goes by itself is told in
+A vote of both sides' views missed evening and fog. How far steadiness goes by itself is told in
 `acclimate.adapt.gate.contest`.
 
 In weights: the reference is the vote of the changed views of both, a view as it is has no vote

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import socket
-import threading
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -22,6 +21,7 @@ from acclimate.daemon.events import EventLog
 from acclimate.daemon.lifecycle import Lifecycle
 from acclimate.daemon.metrics import Metrics
 from tests.unit.daemon.conftest import FakeServing
+from tests.unit.daemon.served import ticking
 from tests.unit.daemon.test_registry import bundle
 
 PATIENCE = 5.0
@@ -45,28 +45,12 @@ def api(data: bytes) -> None:
 @contextlib.contextmanager
 def _living(life: Lifecycle) -> Iterator[None]:
     """It goes on, in an install without torch, and without the doctor, who starts programs."""
-    enough, troubles = threading.Event(), list[Exception]()
-
-    def live() -> None:
-        try:
-            while not enough.wait(0.0005):
-                life.tick()
-        except Exception as error:
-            troubles.append(error)
-
-    thread = threading.Thread(target=live)
     with (
         patch.object(words, "can_adapt", lambda: False),
         patch.object(module, "examine", lambda *_: []),
+        ticking(life, 0.0005),
     ):
-        thread.start()
-        try:
-            yield
-        finally:
-            enough.set()
-            thread.join()
-    if troubles:
-        raise troubles[0]
+        yield
 
 
 @cache

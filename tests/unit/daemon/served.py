@@ -11,6 +11,7 @@ from pathlib import Path
 from acclimate.configs.control import ControlConfig
 from acclimate.daemon.api import application
 from acclimate.daemon.control import Control
+from acclimate.daemon.lifecycle import Lifecycle
 from tests.unit.daemon.conftest import CONFIG, House
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -20,19 +21,22 @@ TOKEN = "0123456789abcdef0123456789abcdef"
 def listening(house: House, config: ControlConfig, patience: float = 10.0) -> Iterator[Control]:
     """Sockets open, and the life cycle in a thread of its own."""
     control = Control(config, house.folder, application(house.life, CONFIG, patience), house.log)
-    with ticking(house):
+    with ticking(house.life):
         yield control
     control.close()
 
 
 @contextlib.contextmanager
-def ticking(house: House) -> Iterator[None]:
-    """The life cycle goes on beside the block."""
-    enough = threading.Event()
+def ticking(life: Lifecycle, pause: float = 0.005) -> Iterator[None]:
+    """The life cycle goes on beside the block; raises what it ended of."""
+    enough, troubles = threading.Event(), list[Exception]()
 
     def live() -> None:
-        while not enough.wait(0.005):
-            house.life.tick()
+        try:
+            while not enough.wait(pause):
+                life.tick()
+        except Exception as error:
+            troubles.append(error)
 
     thread = threading.Thread(target=live)
     thread.start()
@@ -41,6 +45,8 @@ def ticking(house: House) -> Iterator[None]:
     finally:
         enough.set()
         thread.join()
+    if troubles:
+        raise troubles[0]
 
 
 def over_tcp(folder: Path) -> ControlConfig:
