@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from peft import PeftModel
 from torch import Tensor
@@ -11,7 +13,9 @@ from acclimate.adapt.batch import Batch
 from acclimate.adapt.compute import Compute
 from acclimate.adapt.lora import lora_tensors
 from acclimate.adapt.monitor import Monitor
+from acclimate.adapt.replay import Replay
 from acclimate.adapt.schedule import rate
+from acclimate.adapt.source import Scenes
 from acclimate.adapt.strategies import STRATEGIES, Setup, Step
 from acclimate.adapt.words import Words
 from acclimate.configs.adapt import AdaptConfig
@@ -27,8 +31,11 @@ class Learner:
 
     def __init__(
         self, compute: Compute, model: PeftModel, words: Words, settings: AdaptConfig, seed: int,
-        age: int = 0, daylight: Tensor | None = None,
+        age: int = 0, daylight: Tensor | None = None, scenes: Scenes | None = None,
     ) -> None:  # fmt: skip
+        """`scenes`: replayed beside each batch, of which they take `settings.replay` places."""
+        replayed = min(settings.replay, settings.batch - 1) if scenes else 0
+        settings = replace(settings, batch=settings.batch - replayed)
         self.compute, self.settings, self.taken = compute, settings, 0
         self.generator = torch.Generator().manual_seed(seed)
         self.adapter = lora_tensors(model)
@@ -40,12 +47,15 @@ class Learner:
         self.setup = Setup(model, words, settings, self.generator, optimiser, age, scaler, look)
         self.strategy = STRATEGIES[settings.strategy](self.setup)
         self.watch = Monitor(settings, words.names)
+        self.replay = Replay(self.setup, scenes, replayed) if scenes and replayed else None
 
     def step(self, batch: Batch) -> Step:
         """Learn from a batch on the compute's device; raises Diverged."""
         self.setup.optimiser.zero_grad()
         with recomputing(self.settings.checkpointing), self.compute.autocast():
             done = self.strategy.step(batch)
+            if self.replay is not None:
+                self.replay.step(batch)
         self.watch(self.taken + 1, done)
         self._move(rate(self.settings, self.taken))
         self.taken += 1

@@ -27,8 +27,7 @@ from peft import PeftModel
 from acclimate.adapt.batch import Frames
 from acclimate.adapt.gate.champions import Champion, champions, earlier
 from acclimate.adapt.gate.contest import SERVING, Contest
-from acclimate.adapt.gate.dressed import dressed_lesson
-from acclimate.adapt.gate.memory import remembered, source_lesson
+from acclimate.adapt.gate.memory import Lesson, remembered, source_lesson
 from acclimate.adapt.gate.report import Reporter
 from acclimate.adapt.gate.trial import Court
 from acclimate.adapt.hood import valid_pixels
@@ -39,7 +38,9 @@ from acclimate.adapt.lora import (
     load_adapter,
     network_of,
 )
+from acclimate.adapt.replay import looks
 from acclimate.adapt.round import Round, read_round
+from acclimate.adapt.source import Scenes, scenes_to_judge_by, scenes_to_learn_from
 from acclimate.adapt.temperature import temperature_for
 from acclimate.adapt.train import Trained, train_round
 from acclimate.adapt.validate import Verdict
@@ -47,8 +48,8 @@ from acclimate.adapt.words import Words
 from acclimate.configs.adapt import AdaptConfig
 from acclimate.configs.vocabulary import Vocabulary, load_served
 from acclimate.errors import AcclimateError, BundleError, NotEnoughData, SourceError
-from acclimate.model.colour import UNCHANGED, both_looks, recolour_frame
-from acclimate.model.load import EMBEDDED, BaseModel, load_base
+from acclimate.model.colour import UNCHANGED, recolour_frame
+from acclimate.model.load import BaseModel, load_base
 from acclimate.model.projections import merged_projections
 from acclimate.runtime.buffer import Entry, FrameBuffer
 from acclimate.runtime.bundle import ADAPTER, Arrays, Bundle, load_bundle
@@ -88,10 +89,11 @@ def run(task: Round) -> Verdict:
 
     start = _start(task, engine, vocabulary)
     moves = task.mode == "train" and settings.colour != "plain" and settings.strategy != "frozen"
-    shown = both_looks(frames, court.best.bundle.inputs["colour"]) if moves else frames
+    scenes = scenes_to_learn_from(task.config, vocabulary, engine.info.size)
+    shown, scenes = looks(frames, scenes, court.best.bundle.inputs["colour"] if moves else None)
     words.temperature = temperature_of(base, words, shown, settings)
     model = model_of(base, start, settings)
-    trained = _train(task, start, model, words, shown, time.monotonic() - started)
+    trained = _train(task, start, model, words, shown, scenes, time.monotonic() - started)
     colour = UNCHANGED if moves else accepted.inputs["colour"]
     candidate = bundle_of(task, accepted, engine, model, words, colour, heldout)
     seen = court.suited(candidate) if moves else None
@@ -119,19 +121,25 @@ def hold(
     colour = rivals[SERVING].bundle.inputs["colour"]
     valid = valid_pixels(task.config.adapt, [recolour_frame(f, colour) for f in frames])[0].numpy()
     unseen, bundles = [frame for _, frame in heldout], {n: r.bundle for n, r in rivals.items()}
-    embedded = task.config.model.weights in (None, *EMBEDDED)
-    worn = dressed_lesson(vocabulary, embedded, frames) if task.config.gate.dressed else None
-    contest = Contest(engine, unseen, valid, bundles, task.config.gate, worn)
+    source = scenes_to_judge_by(task.config, vocabulary, engine.info.size)
+    dressed = _dressed(source, frames) if source and task.config.gate.dressed else None
+    contest = Contest(engine, unseen, valid, bundles, task.config.gate, dressed)
     return rivals, Court(
         contest,
         remembered([one.bundle for one in good], [one.folder for one in good],
                    task.config.gate.memory_frames),
-        source_lesson(contest.base.bundle, vocabulary, embedded),
+        source_lesson(contest.base.bundle, source),
         _labelled(task, engine), vocabulary.names,
         [i for i, one in enumerate(vocabulary.classes) if one.safety],
         Reporter(contest, base, vocabulary.strings, [entry.sequence for entry, _ in heldout]),
         time.monotonic() - started,
     )  # fmt: skip
+
+
+def _dressed(source: Scenes, frames: Frames) -> Lesson:
+    """What a bundle is asked about in its own colours: the source in the stream's light."""
+    worn = source.in_light_of(frames)
+    return Lesson(worn.frames, worn.labels, None)
 
 
 def _labelled(task: Round, engine: Engine) -> Callable[[Bundle], NDArray[np.float64]] | None:
@@ -192,8 +200,9 @@ def temperature_of(base: BaseModel, words: Words, frames: Frames, settings: Adap
 
 
 def _train(
-    task: Round, start: Path, model: PeftModel, words: Words, frames: Frames, spent: float
-) -> Trained:
+    task: Round, start: Path, model: PeftModel, words: Words, frames: Frames,
+    scenes: Scenes | None, spent: float,
+) -> Trained:  # fmt: skip
     """Train, or in mode "validate" take the given adapter's tensors as they are. `spent` seconds
     have passed; to judge what was learned takes less than that."""
     if task.mode == "validate" and task.adapter_dir is not None:
@@ -210,7 +219,7 @@ def _train(
     age = (manifest(start) or {}).get("training", {}).get("age", 0)
     left = max(1.0, task.config.adapt.deadline_s - 2 * spent)
     settings = replace(task.config.adapt, deadline_s=left)
-    return train_round(model, words, frames, settings, task.seed, progress, age)
+    return train_round(model, words, frames, settings, task.seed, progress, age, scenes)
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from acclimate.adapt.budget import fitted
 from acclimate.adapt.compute import Compute, compute_for, placed
 from acclimate.adapt.hood import valid_pixels
 from acclimate.adapt.learner import Learner
+from acclimate.adapt.source import Scenes
 from acclimate.adapt.uptime import Uptime
 from acclimate.adapt.words import Words
 from acclimate.configs.adapt import AdaptConfig
@@ -47,12 +48,13 @@ class Trained:
 
 def train_round(
     model: PeftModel, words: Words, frames: Frames, settings: AdaptConfig,
-    seed: int, progress: Progress, age: int = 0,
+    seed: int, progress: Progress, age: int = 0, scenes: Scenes | None = None,
 ) -> Trained:  # fmt: skip
     """Adapt `model`'s LoRA to `frames` (H, W, 3); stops early at 80 % of the deadline.
 
-    `model` holds the accepted adapter, trained for `age` steps; the optimiser begins anew. Only the
-    adapter moves: the base has no gradients and its statistics stay. Raises Diverged, OutOfMemory.
+    `scenes` of the source are replayed beside them. `model` holds the accepted adapter, trained for
+    `age` steps; the optimiser begins anew. Only the adapter moves: the base has no gradients and
+    its statistics stay. Raises Diverged, OutOfMemory.
     """
     compute = compute_for(settings)
     if settings.adapter_decay:
@@ -62,7 +64,7 @@ def train_round(
     with placed(model, words, compute.device), Uptime() as uptime:
         settings, told = fitted(settings, words, frames[0].shape[:2], compute.device)
         look = torch.from_numpy(colour_of(words.base.daylight, settings.teacher_colour))
-        learner = Learner(compute, model, words, settings, seed, age, look)
+        learner = Learner(compute, model, words, settings, seed, age, look, scenes)
         losses = _learn(learner, compute, frames, uptime, progress)
     if not all(bool(value.isfinite().all()) for value in learner.adapter.values()):
         raise Diverged("the adapter is not finite after training; lower adapt.lr")

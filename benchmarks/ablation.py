@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from acclimate.adapt.source import scenes_to_learn_from
 from acclimate.configs.schema import Config, to_dict
 from acclimate.configs.vocabulary import Vocabulary, load_vocabulary
 from acclimate.daemon.main import prepare
@@ -67,6 +68,7 @@ class Option:
 
 OPTIONS = {
     "default": Option(),
+    "no_replay": Option({"replay": 0}),
     "fixed_teacher": Option({"ema": 1.0}),
     "short_rounds": Option({"ema": 1.0}, finer=True),
     "as_it_looks": Option({"colour": "plain"}),
@@ -103,7 +105,8 @@ def along(config: Config, option: Option, seen: Sequence[Stretch], seed: int) ->
     """All rounds of one option -> what it would serve."""
     steps = config.adapt.steps // 2 if option.finer else config.adapt.steps
     words, settings = load_vocabulary(config.model.vocabulary), replace(config.adapt, **option.keys)
-    way = Learned("default", words, settings, steps)
+    source = scenes_to_learn_from(replace(config, adapt=settings), words, config.serving.size)
+    way = Learned("default", words, settings, steps, source)
     for number, stretch in enumerate(seen):
         frames, truth = [list(part) for part in zip(*stretch, strict=True)]
         if option.labelled:

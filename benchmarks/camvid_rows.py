@@ -46,7 +46,8 @@ class Plan:
 
     def config(self, work: Path, seed: int, blocks: int = 0) -> Config:
         """The product's, on one thread, over this seed's base."""
-        config = Config(model=ModelConfig(str(weights(work, seed)), "camvid"))
+        learned = str(Path(self.data) / SCHOOL)
+        config = Config(model=ModelConfig(str(weights(work, seed)), "camvid", learned))
         adapt = replace(config.adapt, blocks=blocks or config.adapt.blocks, deadline_s=1e4)
         return replace(config, adapt=adapt, serving=replace(config.serving, threads=1))
 
@@ -54,7 +55,11 @@ class Plan:
         """All of them, JSON-ready; where the data lies is none."""
         ways = {name: asdict(way) for name, way in UNGATED.items()}
         return {"plan": {**asdict(self), "data": None}, "ungated": ways, "normalise": COLOURS,
-                "config": to_dict(self.config(Path("WORK"), 0))}  # fmt: skip
+                "config": self._anywhere(0)}  # fmt: skip
+
+    def _anywhere(self, seed: int) -> Result:
+        """The configuration without this machine's folders."""
+        return to_dict(replace(self, data="DATA").config(Path("WORK"), seed))
 
     def settings_of(self, unit: Unit) -> Result:
         """Those that one unit's result depends on."""
@@ -65,8 +70,7 @@ class Plan:
         if unit.row == FREE:
             return common | {"normalise": COLOURS}
         if unit.row == WHOLE:
-            config = to_dict(self.config(Path("WORK"), unit.seed))
-            return common | {"rounds": self.rounds, "config": config}
+            return common | {"rounds": self.rounds, "config": self._anywhere(unit.seed)}
         return common | {"rounds": self.rounds, "steps": self.steps,
                          "way": asdict(UNGATED[unit.row])}  # fmt: skip
 

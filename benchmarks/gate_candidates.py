@@ -19,21 +19,17 @@ from numpy.typing import NDArray
 from peft import PeftModel
 from torch import Tensor
 
-from acclimate.adapt.batch import Batch, Frames, to_images
-from acclimate.adapt.compute import compute_for
-from acclimate.adapt.learner import Learner
+from acclimate.adapt.batch import Frames
 from acclimate.adapt.lora import lora_tensors
-from acclimate.adapt.strategy import Setup, Step
+from acclimate.adapt.source import Scenes
 from acclimate.adapt.train import train_round
-from acclimate.adapt.views import count_classes, student_logits, student_texts
-from acclimate.adapt.vocalign import pseudo_label_loss
 from acclimate.adapt.words import Words
 from acclimate.configs.adapt import AdaptConfig
 from acclimate.errors import Diverged
 from acclimate.runtime.bundle import Bundle
+from benchmarks.labelled import learn_labels
 
 Tensors = dict[str, Tensor]
-Labelled = list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]
 Candidate = tuple[str, str, Bundle]
 Name = TypeVar("Name")
 HURRY = 4.0  # sabotages take few steps, at this multiple of the usual rate
@@ -58,16 +54,17 @@ QUICK = Plan((4, 8), 10, (0.5, 1.0), 5, 1, 4)
 class Workshop:
     """Makes bundles of a model that holds the accepted adapter; `build` puts what the model is now
     into a bundle. `frames` are the stream's and `other` those of another condition, all in the
-    candidate's colours; `taught` frames have labels."""
+    candidate's colours; `taught` have labels, and `scenes` of the source are replayed in rounds."""
 
     model: PeftModel
     words: Words
     settings: AdaptConfig
     frames: Frames
     other: Frames
-    taught: Labelled
+    taught: Scenes
     build: Callable[[], Bundle]
     seed: int
+    scenes: Scenes | None = None
 
     def __post_init__(self) -> None:
         self.start = snapshot(self.model)
@@ -91,7 +88,9 @@ class Workshop:
             n: v + size * torch.randn(v.shape, generator=self.generator) for n, v in end.items()
         }
 
-    def learn(self, frames: Frames, marks: Sequence[int], **keys: Any) -> list[Tensors]:
+    def learn(
+        self, frames: Frames, marks: Sequence[int], scenes: Scenes | None = None, **keys: Any
+    ) -> list[Tensors]:
         """A round from the accepted adapter with some settings changed: the adapter at each of
         `marks`. A diverged one is what it was when it did."""
         restore(self.model, self.start)
@@ -103,7 +102,9 @@ class Workshop:
                 found[step] = snapshot(self.model)
 
         with suppress(Diverged):
-            train_round(self.model, self.words, frames, settings, self.seed, progress)
+            train_round(
+                self.model, self.words, frames, settings, self.seed, progress, scenes=scenes
+            )
         last = snapshot(self.model)
         return [found.get(step, last) for step in marks]
 
@@ -111,19 +112,13 @@ class Workshop:
         """From the accepted adapter, towards the truth of the frames that have labels."""
         restore(self.model, self.start)
         settings = replace(unwatched(self.settings), steps=steps)
-        learner = Learner(
-            compute_for(settings), self.model, self.words, settings, self.seed
-        )  # fmt: skip
-        learner.strategy = Taught(learner.setup)
-        for _ in range(steps):
-            chosen = self.rng.integers(len(self.taught), size=settings.batch)
-            learner.step(lesson([self.taught[i] for i in chosen]))
+        learn_labels(self.model, self.words, settings, self.taught, self.seed)
         return snapshot(self.model)
 
 
 def candidates(shop: Workshop, plan: Plan, number: int) -> Iterator[Candidate]:
     """(kind, name, bundle) of a cell; its `number` turns the rotations."""
-    rounds = shop.learn(shop.frames, plan.marks)
+    rounds = shop.learn(shop.frames, plan.marks, shop.scenes)
     for step, tensors in zip(plan.marks, rounds, strict=True):
         yield "round", f"{step} steps", shop.bundle(tensors)
     taught = shop.learn_with_labels(plan.taught_steps)
@@ -155,45 +150,6 @@ def restore(model: PeftModel, tensors: Tensors) -> None:
 def unwatched(settings: AdaptConfig) -> AdaptConfig:
     """Without the monitor that ends a collapsing round: what if it failed?"""
     return replace(settings, max_class_share=1.0, min_entropy=0.0)
-
-
-# --- taught with labels
-
-
-@dataclass(frozen=True)
-class Lesson(Batch):
-    """A batch with its truth (B,H,W)."""
-
-    labels: Tensor
-
-
-def lesson(pairs: Labelled) -> Lesson:
-    """Frames (H,W,3) with labels (H,W)."""
-    images = to_images([image for image, _ in pairs])
-    labels = torch.from_numpy(np.stack([label for _, label in pairs])).long()
-    return Lesson(images, torch.ones(labels.shape, dtype=torch.bool), labels)
-
-
-class Taught:
-    """Cross-entropy with the truth, on clean views."""
-
-    def __init__(self, setup: Setup) -> None:
-        self.setup = setup
-
-    def step(self, batch: Batch) -> Step:
-        """One pass an image; gradients add up."""
-        assert isinstance(batch, Lesson)
-        every = torch.arange(len(self.setup.words.names))
-        total, said = 0.0, torch.zeros(len(every), dtype=torch.long)
-        texts = student_texts(self.setup, every[None])
-        for image, truth, seen in zip(batch.images, batch.labels, batch.valid, strict=True):
-            logits = student_logits(self.setup, texts, image[None], every, image[None])
-            loss = pseudo_label_loss(logits, truth[None], None) / len(batch.images)
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.item()
-            said += count_classes(logits, every, seen, len(said))
-        texts.backward()
-        return Step(total, said)
 
 
 # --- sabotaged in training: what a fault in front of the gate would make

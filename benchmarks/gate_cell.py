@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from peft import PeftModel
 
+from acclimate.adapt.batch import Frames
 from acclimate.adapt.gate.contest import SERVING
 from acclimate.adapt.gate.trial import Court
 from acclimate.adapt.leave import Leaver, Sample
@@ -22,13 +23,15 @@ from acclimate.adapt.main import (
     model_of,
     temperature_of,
 )
+from acclimate.adapt.replay import looks
 from acclimate.adapt.round import Round
+from acclimate.adapt.source import Scenes, scenes_to_learn_from
 from acclimate.adapt.train import train_round
 from acclimate.adapt.validate import Verdict
 from acclimate.adapt.words import Words
 from acclimate.configs.schema import Config
 from acclimate.configs.vocabulary import load_served
-from acclimate.model.colour import both_looks, recolour_frame
+from acclimate.model.colour import recolour_frame
 from acclimate.model.load import load_base
 from acclimate.runtime.buffer import FrameBuffer
 from acclimate.runtime.bundle import Bundle, load_bundle
@@ -109,7 +112,8 @@ class Trial:
     words: Words
     model: PeftModel
     colour: NDArray[np.float32]
-    seen: list[Frame]
+    seen: Frames
+    scenes: Scenes | None
 
     def build(self) -> Bundle:
         """The model as it is now."""
@@ -125,8 +129,9 @@ class Trial:
         """The usual round, left as accepted whatever the gate says of it: what serves from now."""
         task = self.task
         told = train_round(
-            self.model, self.words, self.seen, task.config.adapt, task.seed, lambda *_: None
-        )
+            self.model, self.words, self.seen, task.config.adapt, task.seed, lambda *_: None,
+            scenes=self.scenes,
+        )  # fmt: skip
         passed = Verdict(True, (), {})
         left = Leaver(task, self.court, self.training)
         left.learned(task.out_dir, self.build(), self.model, told, passed)
@@ -143,11 +148,12 @@ def convene(task: Round, engine: Engine) -> Trial:
     _, court = hold(task, engine, base, vocabulary, accepted, training, heldout)
     court.report = None
     colour = court.best.bundle.inputs["colour"]
-    seen = both_looks([frame for _, frame in training], colour)
+    scenes = scenes_to_learn_from(task.config, vocabulary, engine.info.size)
+    seen, scenes = looks([frame for _, frame in training], scenes, colour)
     words.temperature = temperature_of(base, words, seen, settings)
     model = model_of(base, task.parent_dir, settings)
     return Trial(
-        task, engine, accepted, court, training, heldout, words, model, colour, seen
+        task, engine, accepted, court, training, heldout, words, model, colour, seen, scenes
     )  # fmt: skip
 
 
@@ -159,8 +165,11 @@ def workshop(trial: Trial, cell: Cell) -> Workshop:
     return Workshop(
         trial.model, trial.words, trial.task.config.adapt, trial.seen,
         [recolour_frame(frame, trial.colour) for frame, _ in other],
-        [(recolour_frame(frame, trial.colour), truth) for frame, truth in taught],
-        trial.build, trial.task.seed,
+        Scenes(
+            np.stack([recolour_frame(frame, trial.colour) for frame, _ in taught]),
+            np.stack([truth for _, truth in taught]),
+        ),
+        trial.build, trial.task.seed, trial.scenes,
     )  # fmt: skip
 
 

@@ -14,7 +14,6 @@ from acclimate.runtime.bundle import Bundle
 from acclimate.runtime.engine import Engine
 from acclimate.runtime.evaluate import confusion
 from acclimate.world import Drive, Shift
-from benchmarks.gate_candidates import Labelled
 from benchmarks.scenes import TIMES, Frame, Tables, interval, miou
 
 CLEAR = 3.0  # points: an effect beyond them is told by one frame of each scene
@@ -22,7 +21,7 @@ CLEAR = 3.0  # points: an effect beyond them is told by one frame of each scene
 
 def labelled_frames(
     seeds: Sequence[int], shift: Shift, words: Vocabulary, at: Callable[[int], int]
-) -> Labelled:
+) -> list[tuple[Frame, Frame]]:
     """A frame of each drive, with its labels in class indices; `at` says when by its number."""
     table, found = words.from_source(), []
     for number, seed in enumerate(seeds):

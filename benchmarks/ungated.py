@@ -12,13 +12,15 @@ import torch
 from numpy.typing import NDArray
 
 from acclimate.adapt.lora import adapter_for, lora_tensors, network_of
+from acclimate.adapt.replay import looks
+from acclimate.adapt.source import Scenes
 from acclimate.adapt.temperature import temperature_for
 from acclimate.adapt.train import train_round
 from acclimate.adapt.words import Words
 from acclimate.configs.adapt import AdaptConfig, StrategyName, preset
 from acclimate.configs.vocabulary import Vocabulary
 from acclimate.errors import Diverged
-from acclimate.model.colour import UNCHANGED, both_looks, colour_of
+from acclimate.model.colour import UNCHANGED, colour_of
 from acclimate.model.load import load_base
 from acclimate.model.projections import merged_projections
 from acclimate.runtime.bundle import Arrays, Bundle
@@ -31,7 +33,7 @@ def baseline(strategy: StrategyName) -> AdaptConfig:
     """A strategy under our optimiser, in the stream's own colours, with no watch over it."""
     return preset(
         "continual", strategy=strategy, colour="plain", teacher_colour="plain", rdumb_steps=RESET,
-        max_class_share=1.0, min_entropy=0.0,
+        max_class_share=1.0, min_entropy=0.0, replay=0,
     )  # fmt: skip
 
 
@@ -39,21 +41,23 @@ UNGATED = {
     "entropy": baseline("entropy"), "teacher_student": baseline("teacher_student"),
     "masking": baseline("masking"), "rdumb": baseline("rdumb"),
     "vocalign_paper": preset("paper"), "vocalign_released": preset("released"),
-    "vocalign_continual": preset("continual"),
+    "vocalign_continual": preset("continual", replay=0),
 }  # fmt: skip
 
 
 class Learned:
-    """One line of adapters over a base: `learn` goes on from the last, whatever it is worth."""
+    """One line of adapters over a base: `learn` goes on from the last, whatever it is worth;
+    `scenes` of the source are replayed."""
 
     def __init__(
-        self, weights: str, vocabulary: Vocabulary, settings: AdaptConfig, steps: int
-    ) -> None:
+        self, weights: str, vocabulary: Vocabulary, settings: AdaptConfig, steps: int,
+        scenes: Scenes | None = None,
+    ) -> None:  # fmt: skip
         self.settings = replace(settings, steps=steps, deadline_s=1e6, threads=1)
         self.base = load_base(weights)
         self.words = Words(self.base, vocabulary)
         self.model = adapter_for(self.base.network, self.settings)
-        self.colour, self.age = UNCHANGED, 0
+        self.colour, self.age, self.scenes = UNCHANGED, 0, scenes
 
     def learn(self, frames: Sequence[NDArray[np.uint8]], seed: int) -> dict[str, Any]:
         """A round on frames (H,W,3) -> its seconds, last loss, distance from the base; one that
@@ -61,11 +65,11 @@ class Learned:
         started, settings = time.monotonic(), self.settings
         before = {name: value.detach().clone() for name, value in self._tensors().items()}
         colour = colour_of(self.base.daylight, settings.colour)
-        seen = both_looks(frames, colour)
+        seen, scenes = looks(frames, self.scenes, colour)
         self.words.temperature = self._temperature(seen)
         try:
             trained = train_round(
-                self.model, self.words, seen, settings, seed, lambda step, loss: None, self.age
+                self.model, self.words, seen, settings, seed, lambda *_: None, self.age, scenes
             )
         except Diverged as error:
             self._put_back(before)

@@ -52,6 +52,8 @@ class AdaptConfig:
     Loss. `weighting` P q_image (Eq. 4), R none (q is computed and dropped), or q_batch, pixel;
     `balance`: class weight n^-balance (ours); `anchor` times the relative squared distance of the
     product B A from the base (ours).
+    Source (ours). `replay`: so many of a batch, all but one at most, are labelled scenes of the
+    source in the stream's light, where there are some (see `model.source_dir`).
     Student's view. Black blocks of `mask_block` px (R 16) over the share `mask_ratio` (P, R 0.7);
     `guidance`: v1's ResNet sees the same view (P Eq. 6) or the clean one (R, U:212); `jitter` of
     brightness, contrast, saturation (R 0.5) and `hue` (R 0.25, at most 0.5); chances of
@@ -111,6 +113,7 @@ class AdaptConfig:
     weighting: Weighting = "q_image"
     balance: float = 0.5
     anchor: float = 0.0
+    replay: int = 1
     mask_ratio: float = 0.2
     mask_block: int = 16
     guidance: Literal["student", "clean"] = "student"
@@ -163,7 +166,7 @@ SHARES = frozenset({
 })  # fmt: skip
 MAY_BE_ZERO = frozenset({
     "top_k", "balance", "jitter", "seed", "cooldown_s", "warmup_steps", "weight_decay", "clip_norm",
-    "temperature", "anchor", "crop", "max_latency_ms", "cpus",
+    "temperature", "anchor", "replay", "crop", "max_latency_ms", "cpus",
 })  # fmt: skip
 
 _PUBLISHED: dict[str, Any] = {
@@ -171,6 +174,7 @@ _PUBLISHED: dict[str, Any] = {
     "mirror": False, "alignment": "teacher", "keep_safety": False, "ignore_pruned": False,
     "tau": 0.968, "ignore_unsure": False, "balance": 0.0, "mask_ratio": 0.7, "jitter": 0.5,
     "hue": 0.25, "flip": 0.0, "colour": "plain", "max_class_share": 1.0, "min_entropy": 0.0,
+    "replay": 0,
 }  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {
     "continual": {},

@@ -35,11 +35,14 @@ class ModelConfig:
     """Base weights and vocabulary (packaged name or file).
 
     `weights`: a file, a published name, "default" (as None) or "augmented": the embedded base, or
-    the same trained on with strong photometric augmentation.
+    the same trained on with strong photometric augmentation. `source_dir`: some of what it was
+    trained on, images/ and labels/ (index PNGs), to judge by and to replay in the stream's light;
+    the embedded bases draw their own.
     """
 
     weights: str | None = None
     vocabulary: str = "world"
+    source_dir: str | None = None
 
 
 @dataclass(frozen=True)

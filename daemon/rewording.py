@@ -229,12 +229,12 @@ class Rewording:
         return by_hand(words, self.configured)
 
     def for_rounds(self) -> Config:
-        """The configuration as rounds need it; a labelled folder is of the configured classes."""
+        """The configuration as rounds need it; labels are of the configured classes."""
         config = self._config
-        gate = config.gate
+        gate, model = config.gate, config.model
         if self.served.key != self.configured.key:
-            gate = replace(gate, labelled_dir=None)
-        model = replace(config.model, vocabulary=str(self.file))
+            gate, model = replace(gate, labelled_dir=None), replace(model, source_dir=None)
+        model = replace(model, vocabulary=str(self.file))
         return replace(config, model=model, gate=gate)
 
 

@@ -30,7 +30,7 @@ SHARES: dict[Colour, tuple[float, float, float]] = {
     "lifted_half": (0.5, 1, 1),
 }  # fmt: skip
 UNCHANGED = np.array([[0] * 3, [255] * 3, [0] * 3, [255] * 3, *[[0] * 3] * 3], np.float32)
-MOST_FACTOR, MOST_MOVED, LEAST_GAMMA = 2.0, 64.0, 0.3
+MOST_FACTOR, MOST_MOVED, LEAST_GAMMA = 2.0, 64.0, 0.45
 BLUR = 0.8  # pixels: sigma of a Gaussian over 3x3
 Frames = Sequence[NDArray[np.uint8]]
 
@@ -88,8 +88,8 @@ def recolour(image: Tensor, colour: Tensor) -> Tensor:
 
 
 def _lifted(image: Tensor, low: Tensor, share: Tensor) -> Tensor:
-    """`share` of the gamma, LEAST_GAMMA at least, that takes the image's mean to the least that is
-    known; a brighter image stays. Below level 1 it is a straight line."""
+    """`share` of the gamma, LEAST_GAMMA at least, for more lifts noise, that takes the image's mean
+    to the least that is known; a brighter image stays. Below level 1 it is a straight line."""
     mean = image.mean((1, 2, 3), keepdim=True).clamp(1.0, 254.0) / 255
     gamma = ((low.mean() / 255).clamp(min=1 / 255).log() / mean.log()).clamp(LEAST_GAMMA, 1.0)
     return image * (image.clamp(min=1.0) / 255) ** (share * (gamma - 1))

@@ -5,7 +5,7 @@ All but the last cost nothing, so a new adapter has to beat the best of them; ot
 them serves, if it beats what does. Bounds are of a paired bootstrap over the held-out frames.
 
 Champions are compared by the stream's own frames (`acclimate.adapt.gate.duel`) and, where there
-are labelled scenes in the stream's look (`acclimate.adapt.gate.dressed`), by the mean of both:
+are labelled scenes in the stream's look (`acclimate.adapt.source`), by the mean of both:
 neither errs where the other does. Of 205 pairs of the base in five colours (two dev streams, up to
 thirteen looks; half a point apart or more) the mean named the better side in 185 and its favourite
 was at most 2.3 points behind the best; labels alone 184 and 2.3, steadiness alone 174 and, under a

@@ -2,9 +2,9 @@
 
 Each accepted bundle keeps some of the frames it was judged on, with what the gate's jurors said of
 them then. A later candidate is asked about them under that bundle's own colours, because it would
-never serve there: only what it learned can have been lost. The source is the world that the
-embedded default was trained on, by day, with labels; any other base has its own probe frames, with
-what the base itself says of them.
+never serve there: only what it learned can have been lost. The source is what the base was trained
+on, with labels where there are some (`acclimate.adapt.source`); else it is the base's own probe
+frames, with what the base itself says of them.
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ from numpy.typing import NDArray
 
 from acclimate.adapt.gate.looks import look
 from acclimate.adapt.signals.agreement import Labels, Tables, tables
+from acclimate.adapt.source import Scenes
 from acclimate.configs.gate import GateConfig
-from acclimate.configs.vocabulary import Vocabulary
 from acclimate.errors import CorruptBundle
 from acclimate.model.colour import UNCHANGED
 from acclimate.runtime.bundle import MEMORY, Arrays, Bundle, read_arrays
 from acclimate.runtime.engine import Engine
-from acclimate.world import Drive
 
-SEEDS, AT = range(600, 608), 40  # in no other use
+SCENES = 8  # of the source
 BUNDLES = 16  # good ones that the daemon keeps
 Frame = NDArray[np.uint8]
 
@@ -49,16 +48,11 @@ class Lesson:
         return tables(self.labels, said, bundle.classes)
 
 
-def source_lesson(base: Bundle, words: Vocabulary, of_the_world: bool) -> Lesson:
-    """Labelled day scenes where the base comes from the world and the words are of it; else the
-    base's own probe frames."""
-    to_ours = words.from_source()
-    if not of_the_world or (to_ours == 255).all():
+def source_lesson(base: Bundle, source: Scenes | None) -> Lesson:
+    """A few of the source's scenes as they are; without any the base's own probe frames."""
+    if source is None:
         return Lesson(base.probe_frames, base.probe_labels, UNCHANGED)
-    size = (base.probe_frames.shape[1], base.probe_frames.shape[2])
-    pairs = [Drive(seed, size).frame(AT) for seed in SEEDS]
-    labels = np.stack([to_ours[label] for _, label in pairs])
-    return Lesson(np.stack([image for image, _ in pairs]), labels, UNCHANGED)
+    return Lesson(source.frames[:SCENES], source.labels[:SCENES], UNCHANGED)
 
 
 def kept(frames: Sequence[Frame], labels: Labels, gate: GateConfig) -> Arrays:

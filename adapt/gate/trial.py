@@ -3,7 +3,7 @@
 Needs no daemon: a `Court` for a set of held-out frames and champions, then `court.judge(bundle)`
 for as many candidates as there are; the champions are asked once.
 
-Where there are labelled scenes in the stream's look, they decide (`acclimate.adapt.gate.dressed`).
+Where there are labelled scenes in the stream's look, they decide (`acclimate.adapt.source`).
 Elsewhere the duel does, and since it takes one class everywhere for steady, a candidate must not be
 far from what the best champion's own views say, however much it gains.
 """

@@ -65,27 +65,28 @@ class VocAlign:
         with self.teacher.applied_to(self.adapter):
             probability = teacher_probability(self.setup, batch.images)
         taught = teach(probability, batch.valid, self.setup.settings, self.setup.words.safety)
-        return self._learn(batch, taught)
+        return learn(self.setup, batch, taught)
 
-    def _learn(self, batch: Batch, taught: Taught) -> Step:
-        """One student pass an image, so that each may keep its own classes; gradients add up."""
-        setup, generator = self.setup, self.setup.generator
-        flags = flip_flags(len(batch.images), generator, setup.settings.flip)
-        clean, seen, taught = (
-            flip(batch.images, flags), flip(batch.valid, flags), taught.mirrored(flags),
-        )  # fmt: skip
-        views = student_view(clean, setup.settings, generator)
-        total, said = 0.0, torch.zeros(len(setup.words.names), dtype=torch.long)
-        texts = student_texts(setup, taught.classes)
-        for i, kept in enumerate(taught.classes):
-            logits = student_logits(setup, texts, views[i : i + 1], kept, clean[i : i + 1])
-            target, weight = taught.labels[i : i + 1], taught.weights[i : i + 1]
-            loss = pseudo_label_loss(logits, target, weight) / len(views)
-            setup.scaler.scale(loss).backward()
-            total += loss.item()
-            said += count_classes(logits, kept, seen[i], len(said))
-        texts.backward()
-        return Step(total, said)
+
+def learn(setup: Setup, batch: Batch, taught: Taught) -> Step:
+    """One student pass an image, so that each may keep its own classes; gradients add up."""
+    generator = setup.generator
+    flags = flip_flags(len(batch.images), generator, setup.settings.flip)
+    clean, seen, taught = (
+        flip(batch.images, flags), flip(batch.valid, flags), taught.mirrored(flags),
+    )  # fmt: skip
+    views = student_view(clean, setup.settings, generator)
+    total, said = 0.0, torch.zeros(len(setup.words.names), dtype=torch.long)
+    texts = student_texts(setup, taught.classes)
+    for i, kept in enumerate(taught.classes):
+        logits = student_logits(setup, texts, views[i : i + 1], kept, clean[i : i + 1])
+        target, weight = taught.labels[i : i + 1], taught.weights[i : i + 1]
+        loss = pseudo_label_loss(logits, target, weight) / len(views)
+        setup.scaler.scale(loss).backward()
+        total += loss.item()
+        said += count_classes(logits, kept, seen[i], len(said))
+    texts.backward()
+    return Step(total, said)
 
 
 def teach(probability: Tensor, valid: Tensor, settings: AdaptConfig, safety: list[int]) -> Taught:

@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 from acclimate.adapt.leave import PROBES, condition
 from acclimate.adapt.lora import load_adapter, lora_tensors, new_adapter, save_adapter
 from acclimate.adapt.main import MIN_HELDOUT, NO_DATA, main
+from acclimate.adapt.source import LEARNED
 from acclimate.adapt.train import Trained, train_round
 from acclimate.configs.gate import GateConfig
 from acclimate.configs.schema import Config, to_dict
@@ -240,7 +241,7 @@ def test_at_dusk_colours_win_where_nothing_was_learned(
 def test_what_is_sound_but_not_better_is_where_the_next_round_starts(
     play: Play, prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = replace(CONFIG, gate=replace(GateConfig(), margin_learned=50.0))
+    asked = replace(CONFIG, gate=replace(GateConfig(), margin_learned=50.0, margin_dressed=50.0))
     first = play(asked)
     said = first.said[-1]
     assert (said["accepted"], said["sound"], said["candidate"]) == (False, True, None), said
@@ -265,13 +266,16 @@ def test_what_is_sound_but_not_better_is_where_the_next_round_starts(
 def test_it_learns_in_both_looks(
     play_in: Play, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At dusk: frames as they are, and in the colours of the best that is free, by turns."""
+    """At dusk: frames as they are, and in the colours of the best that is free, by turns; beside
+    them scenes of the source in that light."""
     hard = replace(GateConfig(), margin=90.0, margin_dressed=90.0, margin_learned=90.0)
     dusk = drive_through(prepared, tmp_path / "dusk", Shift("night", 0.45))
     seen: list[Any] = []
+    replayed: list[Any] = []
 
     def train(model: Any, words: Any, frames: Any, *rest: Any) -> Trained:
         seen.extend(frames)
+        replayed.append(rest[-1])
         return train_round(model, words, frames, *rest)
 
     monkeypatch.setattr("acclimate.adapt.main.train_round", train)
@@ -282,6 +286,10 @@ def test_it_learns_in_both_looks(
     np.testing.assert_array_equal(np.stack(seen[::2]), np.stack(expected[::2]))
     brighter = [one.mean() - frame.mean() for one, frame in zip(seen, expected, strict=True)]
     assert min(brighter[1::2]) > 5 > max(brighter[::2]) == 0
+    (scenes,) = replayed
+    assert len(scenes.frames) == len(LEARNED)
+    assert abs(scenes.frames[::2].mean() - np.stack(expected).mean()) < 3
+    assert scenes.frames[1::2].mean() > scenes.frames[::2].mean() + 5
 
 
 def test_a_bundle_tells_what_it_said(accepted: Played, prepared: Path) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from acclimate.configs.adapt import preset
 from acclimate.configs.vocabulary import load_vocabulary
 from acclimate.model.colour import colour_of
 from acclimate.world import Drive, Shift
-from benchmarks.labelled import learn_truth, one_hot
+from benchmarks.labelled import learn_truth
 from benchmarks.ungated import Learned
 from tests.unit.benchmarks.test_ungated import moved
 
@@ -28,12 +27,6 @@ def taught(frames: list[np.ndarray], label: int) -> tuple[Learned, list[str]]:
     before = way.bundle("x")
     learn_truth(way, frames, [np.full(frames[0].shape[:2], label, np.uint8)] * 2, 1)
     return way, moved(before, way.bundle("x"))
-
-
-def test_one_plane_a_class_and_nothing_where_it_is_unknown() -> None:
-    planes = one_hot(np.array([[0, 2], [1, 255]], np.uint8), 3)
-    assert planes.dtype == torch.float32
-    assert planes.tolist() == [[[1, 0], [0, 0]], [[0, 0], [1, 0]], [[0, 1], [0, 0]]]
 
 
 def test_the_truth_moves_it_in_the_colours_that_serve(frames: list[np.ndarray]) -> None:

@@ -134,10 +134,16 @@ def test_both_looks_come_by_turns() -> None:
         np.testing.assert_array_equal(one, recolour_frame(frame, colour) if i % 2 else frame)
 
 
-@pytest.mark.parametrize(("mean", "spread"), [(30, 8), (60, 16), (100, 25)])
+@pytest.mark.parametrize(("mean", "spread"), [(45, 10), (60, 16), (100, 25)])
 def test_the_dark_is_lifted_to_the_least_of_daylight(mean: float, spread: float) -> None:
     seen = shown(noise(mean, spread), "lifted")
     assert abs(seen.mean() - DAY.mean[0].mean()) < 4
+
+
+def test_the_night_is_lifted_no_further_than_its_noise_allows() -> None:
+    frame = np.full((4, 4, 3), 12, np.uint8)
+    seen = recolour_frame(frame, colour_of(DAY, "lifted"))
+    assert seen.mean() == round(255 * (12 / 255) ** LEAST_GAMMA) < DAY.mean[0].mean() - 20
 
 
 def test_what_is_bright_enough_is_only_blurred() -> None:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from acclimate.adapt.gate.memory import BUNDLES, SEEDS, Lesson, kept, remembered, source_lesson
+from acclimate.adapt.gate.memory import BUNDLES, SCENES, Lesson, kept, remembered, source_lesson
+from acclimate.adapt.source import Scenes
 from acclimate.configs.gate import GateConfig
-from acclimate.configs.vocabulary import load_served
+from acclimate.model.colour import UNCHANGED
 from acclimate.runtime.bundle import MEMORY, Bundle
 from tests.unit.adapt.gate.conftest import HEIGHT, WIDTH, contender
 
@@ -72,16 +73,12 @@ def test_lessons_are_asked_in_their_own_colours(frames: Any, truth: Any) -> None
     assert tables.sum(0).trace() == truth.size
 
 
-def test_the_source_is_the_world_for_who_comes_from_it() -> None:
-    base, words = contender("base"), load_served("world")
-    lesson = source_lesson(base, words, of_the_world=True)
-    assert lesson.frames.shape == (len(SEEDS), HEIGHT, WIDTH, 3)
-    assert lesson.labels.shape == (len(SEEDS), HEIGHT, WIDTH)
-    named = {words.names[i] for i in np.unique(lesson.labels) if i != 255}
-    assert {"road", "sky", "building"} <= named
-    for other in (
-        source_lesson(base, words, of_the_world=False),
-        source_lesson(base, load_served("cityscapes"), of_the_world=True),
-    ):
-        assert other.frames is base.probe_frames
-        assert other.labels is base.probe_labels
+def test_the_source_is_its_scenes_or_what_the_base_says_of_its_own_frames(frames: Any) -> None:
+    base = contender("base")
+    many = Scenes(np.stack([*frames, *frames]), np.zeros((24, HEIGHT, WIDTH), np.uint8))
+    lesson = source_lesson(base, many)
+    assert len(lesson.frames) == len(lesson.labels) == SCENES
+    assert lesson.colour is UNCHANGED
+    other = source_lesson(base, None)
+    assert other.frames is base.probe_frames
+    assert other.labels is base.probe_labels

@@ -1,0 +1,117 @@
+"""Labelled scenes of the source, what a base was trained on: drawn for the embedded bases, read for
+others from a folder of yours. In the stream's light they are the nearest thing to labels of the
+stream itself.
+
+Some judge, others are learned from, and none does both. One curve a channel takes the levels of all
+scenes to those of all the stream's frames: where the stream looks as the source does, scenes stay
+as they are. (Were each scene given the histogram of one frame, it would be spoiled by what that
+frame shows, and whoever undoes any histogram would seem to gain, by day too.) That is light, colour
+and contrast, not rain or snow, and neither lamps nor noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acclimate.configs.schema import Config
+from acclimate.configs.vocabulary import Vocabulary
+from acclimate.errors import SourceError
+from acclimate.model.load import EMBEDDED
+from acclimate.runtime.datasets import Pair, find_pairs
+from acclimate.runtime.evaluate import read_image
+from acclimate.runtime.fit import How, cut, fit, nearest
+from acclimate.runtime.truth import read_truth
+from acclimate.world import IGNORE, Drive
+
+Frame = NDArray[np.uint8]
+Size = tuple[int, int]
+JUDGED, LEARNED = range(600, 624), range(1_000_000, 1_000_048)  # drives; the latter made the bases
+AT = 40  # the frame of each
+JUDGED_SHARE = 1 / 3  # of a folder: its first part, so that neighbours in a film do not do both
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """`frames` (N,H,W,3) uint8 and what is to be said of them (N,H,W) uint8, 255 for nothing."""
+
+    frames: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+
+    def in_light_of(self, stream: Sequence[Frame]) -> Scenes:
+        """The same with the levels of `stream`, frames (H,W,3)."""
+        return replace(self, frames=dressed(self.frames, np.stack(stream)))
+
+
+def scenes_to_judge_by(config: Config, words: Vocabulary, size: Size) -> Scenes | None:
+    """Scenes of `size` (H,W) to judge by; None where nobody has any for these words.
+
+    Raises SourceError for a folder that cannot be read.
+    """
+    return _scenes(config, words, size, JUDGED)
+
+
+def scenes_to_learn_from(config: Config, words: Vocabulary, size: Size) -> Scenes | None:
+    """Others, to learn from; None where nothing is replayed."""
+    if not config.adapt.replay or config.adapt.strategy == "frozen":
+        return None
+    return _scenes(config, words, size, LEARNED)
+
+
+def _scenes(config: Config, words: Vocabulary, size: Size, seeds: range) -> Scenes | None:
+    to_ours = words.from_source()
+    if config.model.source_dir is not None:
+        pairs = _part(Path(config.model.source_dir), seeds == JUDGED)
+        evenly = np.linspace(0, len(pairs) - 1, min(len(seeds), len(pairs))).round().astype(int)
+        found = [_read(pairs[i], words, size, config.serving.fit) for i in evenly]
+    elif config.model.weights in (None, *EMBEDDED) and (to_ours != IGNORE).any():
+        drawn = [Drive(seed, size).frame(AT) for seed in seeds]
+        found = [(frame, to_ours[labels]) for frame, labels in drawn]
+    else:
+        return None
+    frames, labels = zip(*found, strict=True)
+    return Scenes(np.stack(frames), np.stack(labels))
+
+
+def _part(folder: Path, judging: bool) -> Sequence[Pair]:
+    """Of a folder with images/ and labels/."""
+    pairs = find_pairs(folder / "images", folder / "labels").pairs
+    first = max(1, round(JUDGED_SHARE * len(pairs)))
+    if first == len(pairs):
+        raise SourceError(
+            f"model.source_dir {folder} has {len(pairs)} pictures; at least 2 are needed, one of "
+            "them to judge by"
+        )
+    return pairs[:first] if judging else pairs[first:]
+
+
+def _read(pair: Pair, words: Vocabulary, size: Size, how: How) -> tuple[Frame, Frame]:
+    """A picture and its class indices, both at `size`."""
+    image = read_image(pair.image)
+    labels = np.full(size, IGNORE, np.uint8)
+    shown = cut(labels, image.shape[:2], how)
+    truth = np.minimum(read_truth(pair.label, "index", words), IGNORE).astype(np.uint8)
+    shown[:] = nearest(truth, shown.shape)
+    return fit(image, size, how), labels
+
+
+def dressed(scenes: NDArray[np.uint8], like: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Scenes (N,H,W,3) with each channel's levels moved, all by one curve, so that they are as
+    frequent as those of `like` (M,H,W,3); their order stays."""
+    worn = np.empty_like(scenes)
+    for channel in range(3):
+        have, want = (_ranks(frames[..., channel]) for frames in (scenes, like))
+        curve = np.interp(have, want, np.arange(256)).round().astype(np.uint8)
+        worn[..., channel] = curve[scenes[..., channel]]
+    return worn
+
+
+def _ranks(levels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The share of pixels that is darker than each of 256 levels, or half of those that equal it
+    (mid-ranks): (256,), rising."""
+    counts = np.bincount(levels.ravel(), minlength=256)
+    return np.asarray((counts.cumsum() - counts / 2) / counts.sum())
