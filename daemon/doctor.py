@@ -25,7 +25,8 @@ from acclimate.daemon.processes import can_adapt, command
 from acclimate.daemon.registry import Registry
 from acclimate.daemon.shares import SHARES
 from acclimate.daemon.status import ledger_line
-from acclimate.errors import ConfigError, CorruptBundle
+from acclimate.errors import ConfigError, CorruptBundle, SourceError
+from acclimate.runtime.datasets import find_pairs
 
 PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 REACH = 5.0
@@ -203,7 +204,26 @@ def _no_answer(url: str) -> tuple[str, str] | None:
     return None
 
 
-CHECKS: tuple[Check, ...] = (daemon, registry, engine, source)
+def labels(patient: Patient) -> Finding | None:
+    """Are the pictures with labels there that rounds learn from and are judged by?"""
+    config, told = patient.config, []
+    folders = {"model.source_dir": config.model.source_dir,
+               "gate.labelled_dir": config.gate.labelled_dir}  # fmt: skip
+    for key, name in folders.items():
+        if name is None:
+            continue
+        try:
+            found = find_pairs(Path(name) / "images", Path(name) / "labels").pairs
+        except SourceError as error:
+            return Finding(
+                "labels", "problem", f"{key}: {error}",
+                f"every round fails until images/ and labels/ are there, or {key} is gone",
+            )  # fmt: skip
+        told.append(f"{key}: {len(found)} pictures")
+    return Finding("labels", "ok", ", ".join(told)) if told else None
+
+
+CHECKS: tuple[Check, ...] = (daemon, registry, engine, source, labels)
 MACHINE: tuple[Check, ...] = (*checks.MACHINE, *SHARES)
 
 

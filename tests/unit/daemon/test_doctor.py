@@ -232,6 +232,22 @@ def test_an_empty_folder_is_no_source(patient: Patient, tmp_path: Path) -> None:
     assert "is empty" in found(doctor.source, looks_at(patient, source={"url": url})).message
 
 
+@pytest.mark.parametrize("key", ["model.source_dir", "gate.labelled_dir"])
+def test_pictures_with_labels(patient: Patient, tmp_path: Path, key: str) -> None:
+    assert doctor.labels(patient) is None
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "1.png").touch()
+    part, name = key.split(".")
+    named = looks_at(patient, **{part: {name: str(tmp_path)}})
+    assert found(doctor.labels, named).message == f"{key}: 1 pictures"
+    (tmp_path / "labels" / "1.png").unlink()
+    one = found(doctor.labels, named)
+    assert (one.state, "1.png" in one.message) == ("problem", True)
+    assert one.message.startswith(key)
+    assert key in one.remedy
+
+
 def test_what_the_daemon_sees_counts(patient: Patient) -> None:
     stale = replace(patient, status=STATUS | {"cameras": {"camera": "stale; no picture for 20 s"}})
     assert "is stale" in found(doctor.source, stale).message
