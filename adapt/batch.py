@@ -39,17 +39,28 @@ def draw_batch(
     """Frames (H, W, 3) uint8 drawn with replacement, `valid` (1, H, W) -> what one step sees."""
     chosen = torch.randint(len(frames), (settings.batch,), generator=generator).tolist()
     images = to_images([frames[i] for i in chosen])
+    seen = valid.expand(len(images), -1, -1)
+    return Batch(*cropped(images, seen, settings, generator))
+
+
+def cropped(
+    images: Tensor, maps: Tensor, settings: AdaptConfig, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Images (B, 3, H, W) with maps (B, H, W) of them, or a crop of each where crops are set."""
     if not settings.crop:
-        return Batch(images, valid.expand(len(images), -1, -1))
+        return images, maps
     side = min(settings.crop, *images.shape[-2:])
-    crops = [crop(image, valid, side, settings.crop_scale, generator) for image in images]
-    return Batch(torch.stack([c[0] for c in crops]), torch.cat([c[1] for c in crops]))
+    crops = [
+        crop(image, one[None], side, settings.crop_scale, generator)
+        for image, one in zip(images, maps, strict=True)
+    ]
+    return torch.stack([c[0] for c in crops]), torch.cat([c[1] for c in crops])
 
 
 def crop(
-    image: Tensor, valid: Tensor, side: int, scale: tuple[float, float], generator: torch.Generator
+    image: Tensor, chart: Tensor, side: int, scale: tuple[float, float], generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """image (3, H, W), valid (1, H, W) -> a square of `side` out of both, the image resized by a
+    """image (3, H, W), a map of it (1, H, W) -> a square of `side` out of both, resized by a
     drawn factor before (released `cityscapes_384x384.py`: RandomResize 0.5-2, RandomCrop).
 
     The factor is raised where the resized frame would not fill the square. The release looks at
@@ -61,9 +72,9 @@ def crop(
     window = max(1, min(round(side / factor), height, width))
     y, x = int(u[1] * (height - window + 1)), int(u[2] * (width - window + 1))
     piece = image[:, y : y + window, x : x + window]
-    seen = valid[:, y : y + window, x : x + window]
+    same = chart[:, y : y + window, x : x + window]
     grown = F.interpolate(piece[None], (side, side), mode="bilinear", antialias=True)[0]
-    return grown, F.interpolate(seen[None].float(), (side, side), mode="nearest")[0].bool()
+    return grown, F.interpolate(same[None].float(), (side, side), mode="nearest")[0].to(chart.dtype)
 
 
 def to_images(frames: Frames) -> Tensor:

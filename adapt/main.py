@@ -88,8 +88,9 @@ def run(task: Round) -> Verdict:
         return verdict
 
     start = _start(task, engine, vocabulary)
-    moves = task.mode == "train" and settings.colour != "plain" and settings.strategy != "frozen"
-    scenes = scenes_to_learn_from(task.config, vocabulary, engine.info.size)
+    learns = task.mode == "train" and settings.strategy != "frozen"
+    moves = learns and settings.colour != "plain"
+    scenes = scenes_to_learn_from(task.config, vocabulary, engine.info.size) if learns else None
     shown, scenes = looks(frames, scenes, court.best.bundle.inputs["colour"] if moves else None)
     words.temperature = temperature_of(base, words, shown, settings)
     model = model_of(base, start, settings)

@@ -1,8 +1,8 @@
 """Source replay: labelled scenes of the source, learned from beside frames that have no labels.
 
-Doebler et al., Robust Mean Teacher (CVPR 2023, arXiv 2211.13081), replay the source as
-it is, against forgetting. Here it is in the stream's light besides (`acclimate.adapt.source`): what
-dusk and fog do to colours is then learned from true labels.
+Doebler et al., Robust Mean Teacher (CVPR 2023, arXiv 2211.13081), replay the source as it is,
+against forgetting. Here it is in the stream's light besides (`acclimate.adapt.source`): what dusk
+and fog do to colours is then learned from true labels.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from acclimate.adapt.batch import Batch, Frames, to_images
+from acclimate.adapt.batch import Batch, Frames, cropped, to_images
 from acclimate.adapt.source import Scenes
 from acclimate.adapt.strategies.vocalign import Taught, learn
 from acclimate.adapt.strategy import Setup, Step
@@ -31,12 +31,12 @@ class Replay:
     def step(self, batch: Batch) -> Step:
         """One pass a scene, drawn with replacement; of `batch` only its device is asked. Raises
         Diverged."""
-        device = batch.images.device
-        drawn = torch.randint(
-            len(self.scenes.frames), (self.count,), generator=self.setup.generator
-        ).tolist()
-        images = to_images([self.scenes.frames[i] for i in drawn]).to(device)
-        labels = torch.from_numpy(self.scenes.labels[drawn]).long().to(device)
+        device, chance = batch.images.device, self.setup.generator
+        drawn = torch.randint(len(self.scenes.frames), (self.count,), generator=chance).tolist()
+        images = to_images([self.scenes.frames[i] for i in drawn])
+        labels = torch.from_numpy(self.scenes.labels[drawn]).long()
+        images, labels = cropped(images, labels, self.setup.settings, chance)
+        images, labels = images.to(device), labels.to(device)
         return learn(self.setup, Batch(images, labels != IGNORE), self.taught(labels))
 
     def taught(self, labels: Tensor) -> Taught:

@@ -57,9 +57,7 @@ def scenes_to_judge_by(config: Config, words: Vocabulary, size: Size) -> Scenes 
 
 def scenes_to_learn_from(config: Config, words: Vocabulary, size: Size) -> Scenes | None:
     """Others, to learn from; None where nothing is replayed."""
-    if not config.adapt.replay or config.adapt.strategy == "frozen":
-        return None
-    return _scenes(config, words, size, LEARNED)
+    return _scenes(config, words, size, LEARNED) if config.adapt.replay else None
 
 
 def _scenes(config: Config, words: Vocabulary, size: Size, seeds: range) -> Scenes | None:

@@ -80,6 +80,23 @@ def test_what_is_unknown_teaches_nothing(make: Make, scenes: Scenes) -> None:
     assert all(not grad.any() for grad in grads)
 
 
+def test_scenes_are_cropped_as_frames_are(
+    make: Make, scenes: Scenes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[Batch, torch.Tensor]] = []
+
+    def learn(setup: Setup, batch: Batch, taught: Any) -> None:
+        seen.append((batch, taught.labels))
+
+    monkeypatch.setattr("acclimate.adapt.replay.learn", learn)
+    Replay(make(crop=24, crop_scale=(1.0, 1.0)), scenes, 3).step(
+        Batch(torch.empty(0, 3, 1, 1), torch.empty(0, 1, 1))
+    )
+    ((batch, labels),) = seen
+    assert (batch.images.shape, labels.shape) == ((3, 3, 24, 24), (3, 24, 24))
+    assert torch.equal(labels == 3, batch.images[:, 0] > 127)
+
+
 def test_a_round_replays(make: Make, frames: Frames, scenes: Scenes) -> None:
     """The same draws and frames: only the scenes make a difference, and a round repeats itself."""
 
