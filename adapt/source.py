@@ -30,7 +30,7 @@ from acclimate.world import IGNORE, Drive
 
 Frame = NDArray[np.uint8]
 Size = tuple[int, int]
-JUDGED, LEARNED = range(600, 624), range(1_000_000, 1_000_048)  # drives; the latter made the bases
+JUDGED, LEARNED = range(600, 624), range(1_000_000, 1_000_024)  # drives; the latter made the bases
 AT = 40  # the frame of each
 JUDGED_SHARE = 1 / 3  # of a folder: its first part, so that neighbours in a film do not do both
 
