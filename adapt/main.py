@@ -61,7 +61,6 @@ from acclimate.runtime.parent import die_with_parent
 
 MIN_HELDOUT = 4
 NO_DATA = 75
-LOOKS_TO_JUDGE = 3  # a candidate in two colours, and on all that it may not forget: as champions
 
 
 def run(task: Round) -> Verdict:
@@ -95,9 +94,7 @@ def run(task: Round) -> Verdict:
     shown, scenes = looks(frames, scenes, court.best.bundle.inputs["colour"] if moves else None)
     words.temperature = temperature_of(base, words, shown, settings)
     model = model_of(base, start, settings)
-    judging = LOOKS_TO_JUDGE * court.seconds / len(rivals)
-    seconds = settings.deadline_s - (time.monotonic() - started) - judging
-    trained = _train(task, start, model, words, shown, scenes, seconds)
+    trained = _train(task, start, model, words, shown, scenes, time.monotonic() - started)
     colour = UNCHANGED if moves else accepted.inputs["colour"]
     candidate = bundle_of(task, accepted, engine, model, words, colour, heldout)
     seen = court.suited(candidate) if moves else None
@@ -205,10 +202,10 @@ def temperature_of(base: BaseModel, words: Words, frames: Frames, settings: Adap
 
 def _train(
     task: Round, start: Path, model: PeftModel, words: Words, frames: Frames,
-    scenes: Scenes | None, seconds: float,
+    scenes: Scenes | None, spent: float,
 ) -> Trained:  # fmt: skip
-    """Train for `seconds` at most, or in mode "validate" take the given adapter's tensors as
-    they are."""
+    """Train, or in mode "validate" take the given adapter's tensors as they are. `spent` seconds
+    have passed; to judge what was learned takes less than that."""
     if task.mode == "validate" and task.adapter_dir is not None:
         copy_tensors(model, task.adapter_dir)
         return Trained(0, (), 0.0)
@@ -221,7 +218,8 @@ def _train(
         say({"event": "progress", "step": step, "steps": task.config.adapt.steps, "loss": loss})
 
     age = (manifest(start) or {}).get("training", {}).get("age", 0)
-    settings = replace(task.config.adapt, deadline_s=max(1.0, seconds))
+    left = max(1.0, task.config.adapt.deadline_s - 2 * spent)
+    settings = replace(task.config.adapt, deadline_s=left)
     return train_round(model, words, frames, settings, task.seed, progress, age, scenes)
 
 

@@ -272,12 +272,10 @@ def test_it_learns_in_both_looks(
     dusk = drive_through(prepared, tmp_path / "dusk", Shift("night", 0.45))
     seen: list[Any] = []
     replayed: list[Any] = []
-    times: list[float] = []
 
     def train(model: Any, words: Any, frames: Any, *rest: Any) -> Trained:
         seen.extend(frames)
         replayed.append(rest[-1])
-        times.append(rest[0].deadline_s)
         return train_round(model, words, frames, *rest)
 
     monkeypatch.setattr("acclimate.adapt.main.train_round", train)
@@ -288,8 +286,6 @@ def test_it_learns_in_both_looks(
     np.testing.assert_array_equal(np.stack(seen[::2]), np.stack(expected[::2]))
     brighter = [one.mean() - frame.mean() for one, frame in zip(seen, expected, strict=True)]
     assert min(brighter[1::2]) > 5 > max(brighter[::2]) == 0
-    asked = played.said[-1]["numbers"]["champions_s"]
-    assert 0.4 * asked < 600 - times[0] - asked < asked + 10, "time is kept to judge what it learns"
     (scenes,) = replayed
     assert len(scenes.frames) == len(LEARNED)
     assert abs(scenes.frames[::2].mean() - np.stack(expected).mean()) < 3
