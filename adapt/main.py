@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from peft import PeftModel
 
 from acclimate.adapt.batch import Frames
-from acclimate.adapt.gate.champions import Champion, champions, earlier
+from acclimate.adapt.gate.champions import Champion, champions, earlier, elsewhere
 from acclimate.adapt.gate.contest import SERVING, Contest
 from acclimate.adapt.gate.memory import Lesson, remembered, source_lesson
 from acclimate.adapt.gate.report import Reporter
@@ -117,6 +117,7 @@ def hold(
     started, frames = time.monotonic(), [frame for _, frame in training]
     good = earlier(task.good, engine.info, vocabulary.digest)
     here = np.mean([entry.embedding for entry, _ in training], 0)
+    past = elsewhere(good, here)
     serving = Champion(accepted, task.parent_dir)
     rivals = champions(task.config, serving, good, base.daylight, here)
     colour = rivals[SERVING].bundle.inputs["colour"]
@@ -127,7 +128,7 @@ def hold(
     contest = Contest(engine, unseen, valid, bundles, task.config.gate, dressed)
     return rivals, Court(
         contest,
-        remembered([one.bundle for one in good], [one.folder for one in good],
+        remembered([one.bundle for one in past], [one.folder for one in past],
                    task.config.gate.memory_frames),
         source_lesson(contest.base.bundle, source),
         _labelled(task, engine), vocabulary.names,

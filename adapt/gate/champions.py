@@ -21,6 +21,8 @@ from acclimate.model.colour import Daylight, colour_of
 from acclimate.runtime.bundle import Bundle, load_bundle
 from acclimate.runtime.engine import EngineInfo
 
+HERE = 1.0  # spreads; on the world the same condition lies within 0.8, another beyond 1.1
+
 
 @dataclass(frozen=True)
 class Champion:
@@ -63,14 +65,24 @@ def in_colours(one: Champion, colour: NDArray[np.float32]) -> Champion:
 
 
 def nearest(good: Sequence[Champion], here: NDArray[np.float32]) -> list[Champion]:
-    """Those whose condition is known, nearest first, in units of its spread."""
+    """Those whose condition is known, nearest first."""
+    known = [one for one in good if one.bundle.manifest.get("condition")]
+    return sorted(known, key=lambda one: _far(one, here))
 
-    def far(one: Champion) -> float:
-        condition = one.bundle.manifest["condition"]
-        away = np.linalg.norm(np.asarray(condition["mean"]) - here)
-        return float(away / max(condition["spread"], 1e-6))
 
-    return sorted((one for one in good if one.bundle.manifest.get("condition")), key=far)
+def elsewhere(good: Sequence[Champion], here: NDArray[np.float32]) -> list[Champion]:
+    """Those made in a condition that the stream is not in: what they remember may not be forgotten,
+    while here it is the contest that judges, and it has more than what was said then to go by."""
+    return [one for one in good if _far(one, here) > HERE]
+
+
+def _far(one: Champion, here: NDArray[np.float32]) -> float:
+    """From where it was made, in units of that condition's spread; infinite if nobody knows."""
+    condition = one.bundle.manifest.get("condition")
+    if not condition:
+        return np.inf
+    away = np.linalg.norm(np.asarray(condition["mean"]) - here)
+    return float(away / max(condition["spread"], 1e-6))
 
 
 def different(found: dict[str, Champion]) -> dict[str, Champion]:

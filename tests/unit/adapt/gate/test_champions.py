@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from acclimate.adapt.gate.champions import Champion, champions, earlier, in_colours, nearest
+from acclimate.adapt.gate.champions import (
+    Champion,
+    champions,
+    earlier,
+    elsewhere,
+    in_colours,
+    nearest,
+)
 from acclimate.adapt.gate.contest import BASE, SERVING
 from acclimate.configs.gate import GateConfig
 from acclimate.configs.schema import Config
@@ -65,6 +72,12 @@ def test_without_a_base_what_serves_takes_its_place() -> None:
 
 def test_nearest_goes_by_condition() -> None:
     assert [one.bundle.id for one in nearest(GOOD, HERE)] == ["a2", "a1"]
+
+
+def test_only_another_condition_is_remembered() -> None:
+    """a2's is the stream's own; where nobody knows, it may be another."""
+    assert [one.bundle.id for one in elsewhere(GOOD, HERE)] == ["base", "a1", "a3"]
+    assert [one.bundle.id for one in elsewhere(GOOD, 9 * HERE)] == ["base", "a1", "a2", "a3"]
 
 
 def test_other_colours_change_nothing_else() -> None:
