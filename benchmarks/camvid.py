@@ -2,9 +2,9 @@
 
 The tiny configuration is trained with labels on 0016E5/train (day), deployed on 0001TP/train (dusk)
 without, and tested on 0001TP/test and 0016E5/val: before, with everything that is free, with every
-strategy, and behind the gate, which has the day's frames at hand (`model.source_dir`). Frames lie a second apart: nothing here is said of optical flow.
-Writes camvid.json; finished units lie in --work. CamVid is for research and is never shipped, nor
-is anything that was trained on it.
+strategy, and behind the gate, which has the day's frames at hand (`model.source_dir`). Frames lie a
+second apart: nothing here is said of optical flow. Writes camvid.json; finished units lie in
+--work. CamVid is for research and is never shipped, nor is anything that was trained on it.
 """
 
 from __future__ import annotations
