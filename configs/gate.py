@@ -22,8 +22,9 @@ class GateConfig:
     only that it is not surely worse. In the eyes of the best's own changed views it may lose
     `max_teacher_drop`.
     Labelled scenes of the source in the stream's look decide where there are some (`dressed`; of
-    the embedded bases and `model.source_dir`): what was learned must gain `margin_dressed` there, at `confidence`, and not
-    lose more than `max_duel_loss` in the duel; then bounds that ask for sameness are not asked.
+    the embedded bases and `model.source_dir`): what was learned must gain `margin_dressed` there,
+    at `confidence`, and not lose more than `max_duel_loss` in the duel; then bounds that ask for
+    sameness are not asked.
     Memory: it may lose `max_memory_drop` on `memory_frames` frames of earlier conditions, of which
     all bundles together keep `memory_mb`, and `max_source_drop` on the source's probe scenes.
     `labelled_dir`: pictures of yours; the mean may lose `max_labelled_drop`, each safety class
