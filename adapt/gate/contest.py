@@ -31,7 +31,7 @@ import numpy as np
 from acclimate.adapt.gate.duel import Reference, duel, reference, steadier
 from acclimate.adapt.gate.looks import Frame, Looks, look
 from acclimate.adapt.gate.memory import Lesson
-from acclimate.adapt.signals.agreement import Mask, Tables, shares
+from acclimate.adapt.signals.agreement import RARE, Mask, Tables, present, shares
 from acclimate.adapt.signals.bootstrap import Gain, mean_gain, paired_gain
 from acclimate.configs.gate import GateConfig
 from acclimate.runtime.bundle import Bundle
@@ -123,6 +123,14 @@ class Contest:
     def against_best(self) -> Reference:
         """What the best champion's changed views say."""
         return reference([self.champions[self.best].looks], self.classes, self.valid)
+
+    @cached_property
+    def labels_cover(self) -> bool:
+        """Have dressed scenes every class that the best champion sees? They cannot tell of another
+        that it is lost."""
+        best = self.champions[self.best]
+        sees = shares(best.looks.plain[:, self.valid], self.classes) > RARE
+        return best.dressed is not None and bool(present(best.dressed.sum(0))[sees].all())
 
     def jump(self, contender: Contender) -> float:
         """How far class shares move if it serves next, JS divergence in bits."""

@@ -4,8 +4,9 @@ Needs no daemon: a `Court` for a set of held-out frames and champions, then `cou
 for as many candidates as there are; the champions are asked once.
 
 Where there are labelled scenes in the stream's look, they decide (`acclimate.adapt.source`).
-Elsewhere the duel does, and since it takes one class everywhere for steady, a candidate must not be
-far from what the best champion's own views say, however much it gains.
+Elsewhere the duel does. It takes one class everywhere for steady, and labels know nothing of a
+class that they lack: there a candidate must not be far from what the best champion's own views say,
+however much it gains.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ class Court:
         if (told := self._told(one)) is not None:
             numbers |= {"dressed_gain": told.mean, "dressed_low": told.low}
             short, worth = self._short_of(told) + self._lost(gain), told
-            broken = [reason for reason in broken if not _of_views(reason)]
+            if self.contest.labels_cover:
+                broken = [reason for reason in broken if not _of_views(reason)]
         broken += self._behind(one, numbers)
         if self.labelled is not None:
             broken += self._floors(bundle, numbers)
@@ -82,6 +84,13 @@ class Court:
         numbers["judged_s"] = round(time.monotonic() - started, 2)
         card = self.card(self.contest.best, worth)
         return Verdict(not reasons, tuple(reasons), numbers, card, sound=sound)
+
+    def free_winner(self) -> str | None:
+        """The best that is free, if it should serve instead and the user's labels allow it."""
+        name = self.contest.free_winner()
+        if name is None or self.labelled is None:
+            return name
+        return None if self._floors(self.best.bundle, {}) else name
 
     def suited(self, bundle: Bundle) -> Contender | None:
         """The candidate in its own colours, or in those of the best champion if it does better in

@@ -164,6 +164,29 @@ def test_labels_of_dressed_scenes_accept_what_differs_from_the_champion(
     assert found.numbers["dressed_gain"] > 5
 
 
+def test_labels_that_lack_a_class_excuse_nobody_who_loses_it(court: Any, worn: Lesson) -> None:
+    """Of class 2 the scenes know nothing: bounds on what the champion sees hold as without them."""
+    partly = replace(worn, labels=np.where(worn.labels == 2, 255, worn.labels).astype(np.uint8))
+    one = court(dressed=partly)
+    assert not one.contest.labels_cover
+    lost = one.judge(contender("merged", error=0.01, merge=1.0))
+    assert lost.numbers["dressed_low"] > 5
+    assert "least_class_recall" in named(lost.reasons)
+    assert one.judge(contender("new", error=0.01)).accepted
+    assert court(dressed=worn).contest.labels_cover
+
+
+def test_what_is_free_may_not_lose_on_labels_of_yours_either(court: Any) -> None:
+    fine, lost = np.diag([50.0, 50, 50]), np.diag([50.0, 50, 50])
+    lost[2, 0] = 20
+    for free, name in ((fine, "free"), (lost, None)):
+        tables = {"a1": fine, "free": free}
+        one = court(labelled=lambda b, told=tables: told[b.id], names=("a", "b", "c"), safety=[2])
+        assert one.contest.free_winner() == "free"
+        assert one.free_winner() == name
+    assert court().free_winner() == "free"
+
+
 def test_labels_of_dressed_scenes_refuse_what_only_seems_steady(
     court: Any, gate: Any, worn: Lesson
 ) -> None:
