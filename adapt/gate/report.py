@@ -89,7 +89,7 @@ class Reporter:
 
 
 def consistencies(looks: Looks) -> Numbers:
-    """Of mirrored and zoomed views with the frames as they are."""
+    """Shares of the pixels that a view and the frame both show, and call the same."""
     plain, mirrored, zoomed = (looks.labels[view] for view in (AS_IT_IS, MIRRORED, ZOOMED))
     inside = zoomed != NOWHERE
     return {

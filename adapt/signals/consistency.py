@@ -1,15 +1,10 @@
-"""Does a model say the same of a mirrored, or of a larger, picture?
-
-They inform and never decide: a collapsed model is consistent with itself in all of them.
-"""
+"""A mirrored and a larger picture, and where their pixels lie in the first."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-from acclimate.adapt.signals.agreement import Labels
 
 Frame = NDArray[np.uint8]
 EDGE = 8  # a zoomed view leaves out this part of each side
@@ -36,15 +31,3 @@ def unzoom(labels: NDArray[np.generic], outside: float) -> NDArray[np.generic]:
     whole = np.full_like(labels, outside)
     whole[y : height - y, x : width - x] = small
     return whole
-
-
-def flip_consistency(labels: Labels, of_mirrored: Labels) -> float:
-    """Share of pixels of (N,H,W) that the mirrored frame's labels (N,H,W) repeat."""
-    return float((labels == of_mirrored[..., ::-1]).mean())
-
-
-def scale_consistency(labels: Labels, of_zoomed: Labels) -> float:
-    """Share of the pixels within the zoomed view that its labels (N,H,W) repeat."""
-    back = np.stack([unzoom(one, 255) for one in of_zoomed])
-    inside = back != 255
-    return float((labels[inside] == back[inside]).mean())
