@@ -44,13 +44,14 @@ def fitted(
 
 
 def cheaper(settings: AdaptConfig, least: int) -> Iterator[AdaptConfig]:
-    """Activations computed again, which changes no gradient; then one image a step; then smaller
-    crops, of `least` px at least. Each on top of the one before."""
+    """Activations computed again, which changes no gradient; then one image a step, and nothing
+    replayed; then smaller crops, of `least` px at least. Each on top of the one before."""
     if not settings.checkpointing:
         settings = replace(settings, checkpointing=True)
         yield settings
     while settings.batch > 1:
-        settings = replace(settings, batch=settings.batch // 2)
+        batch = settings.batch // 2
+        settings = replace(settings, batch=batch, replay=min(settings.replay, batch - 1))
         yield settings
     while settings.crop > least:
         settings = replace(settings, crop=max(least, int(settings.crop * SHRINK)))
@@ -77,7 +78,7 @@ def _pixels(settings: AdaptConfig, frame: tuple[int, int]) -> tuple[int, int]:
 def _told(before: AdaptConfig, after: AdaptConfig, needed: float) -> str:
     changes = [
         f"adapt.{key} {getattr(before, key)} -> {getattr(after, key)}"
-        for key in ("checkpointing", "batch", "crop")
+        for key in ("checkpointing", "batch", "replay", "crop")
         if getattr(before, key) != getattr(after, key)
     ]
     return (

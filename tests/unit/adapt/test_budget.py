@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,13 +18,21 @@ from acclimate.adapt.compute import compute_for
 from acclimate.adapt.learner import Learner
 from acclimate.adapt.lora import network_of
 from acclimate.adapt.rehearsal import Alive, Shapes, shapes_of, step_bytes
+from acclimate.adapt.source import Scenes
 from acclimate.adapt.strategy import Setup
 from acclimate.adapt.train import train_round
-from acclimate.configs.adapt import AdaptConfig
+from acclimate.configs.adapt import AdaptConfig, StrategyName
 from acclimate.errors import OutOfMemory
 
 Make = Callable[..., Setup]
 CPU = torch.device("cpu")
+FEW: dict[str, Any] = {
+    "alignment": "teacher",
+    "top_k": 2,
+    "keep_safety": False,
+    "mirror": False,
+    "batch": 4,
+}
 
 
 def test_what_lives_is_counted_and_what_is_gone_is_not() -> None:
@@ -44,9 +53,12 @@ def foretold(setup: Setup) -> int:
 
 
 def taken(setup: Setup, frames: Frames) -> int:
-    """Most bytes at once in a whole step with real tensors."""
-    learner = Learner(compute_for(setup.settings), setup.model, setup.words, setup.settings, 0)
-    images = to_images(frames[: setup.settings.batch])
+    """Most bytes at once in a whole step with real tensors, beside scenes all of one class."""
+    scenes = Scenes(np.stack(frames), np.zeros((len(frames), 64, 64), np.uint8))
+    learner = Learner(
+        compute_for(setup.settings), setup.model, setup.words, setup.settings, 0, scenes=scenes
+    )
+    images = to_images(frames[: learner.settings.batch])
     batch = Batch(images, torch.ones(len(images), 64, 64, dtype=torch.bool))
     with Alive() as alive:
         learner.step(batch)
@@ -55,15 +67,21 @@ def taken(setup: Setup, frames: Frames) -> int:
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("keys", [
-    {"jitter": 0.0, "hue": 0.0},
-    {"alignment": "teacher", "top_k": 2, "keep_safety": False, "mirror": False, "batch": 4},
-], ids=["both", "teacher"])  # fmt: skip
+    {"jitter": 0.0, "hue": 0.0, "replay": 0}, FEW | {"replay": 0}, FEW | {"replay": 1},
+], ids=["both", "teacher", "replay"])  # fmt: skip
 @pytest.mark.parametrize("variant", ["v1", "v2"])
 def test_foretold_is_what_a_real_step_takes(
     make: Make, frames: Frames, variant: str, keys: dict[str, Any], checkpointing: bool
 ) -> None:
     setup = make(variant, checkpointing=checkpointing, **keys)
     assert foretold(setup) == pytest.approx(taken(setup, frames), rel=0.1)
+
+
+@pytest.mark.parametrize("strategy", [s for s in get_args(StrategyName) if s != "frozen"])
+def test_no_strategy_takes_more(make: Make, frames: Frames, strategy: StrategyName) -> None:
+    """Tent, which prunes no class, among them."""
+    setup = make("v2", **FEW, replay=0, strategy=strategy)
+    assert foretold(setup) >= 0.95 * taken(setup, frames)
 
 
 def by_pixels(_: Any, settings: AdaptConfig, shapes: Shapes) -> int:
@@ -85,8 +103,11 @@ def test_the_first_that_fits_is_taken_and_told(make: Make, monkeypatch: pytest.M
     room = 100 + SCRATCH / MIB + SLACK * 192 * 192 / 2 * 1000 / MIB
     tight = replace(roomy.settings, memory_mb=room + 0.01)
     found, told = fitted(tight, roomy.words, (300, 300), CPU)
-    assert found == replace(tight, checkpointing=True, batch=1, crop=192)
-    assert "adapt.checkpointing False -> True, adapt.batch 4 -> 1, adapt.crop 256 -> 192" in told
+    assert found == replace(tight, checkpointing=True, batch=1, replay=0, crop=192)
+    assert told.endswith(
+        "adapt.checkpointing False -> True, adapt.batch 4 -> 1, adapt.replay 1 -> 0, "
+        "adapt.crop 256 -> 192"
+    )
 
 
 def test_what_never_fits_names_what_it_takes(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
