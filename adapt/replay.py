@@ -40,8 +40,10 @@ class Replay:
         return learn(self.setup, Batch(images, labels != IGNORE), self.taught(labels))
 
     def taught(self, labels: Tensor) -> Taught:
-        """Labels (B,H,W), IGNORE for none, as a teacher would tell them: of all classes."""
-        weights = class_balance(labels, self.setup.settings.balance)
+        """Labels (B,H,W), IGNORE for none, as a teacher would tell them: of all classes. A scene
+        weighs as much as a frame of the stream."""
+        settings = self.setup.settings
+        weights = class_balance(labels, settings.balance) * (self.count / settings.batch)
         every = torch.arange(len(self.setup.words.names), device=labels.device)
         return Taught(labels, weights, every.expand(len(labels), -1))
 

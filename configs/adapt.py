@@ -53,7 +53,8 @@ class AdaptConfig:
     `balance`: class weight n^-balance (ours); `anchor` times the relative squared distance of the
     product B A from the base (ours).
     Source (ours). `replay`: so many of a batch, all but one at most, are labelled scenes of the
-    source in the stream's light, where there are some (see `model.source_dir`).
+    source in the stream's light, where there are some (see `model.source_dir`), whatever the
+    strategy does with the others: 0 for a method as published.
     Student's view. Black blocks of `mask_block` px (R 16) over the share `mask_ratio` (P, R 0.7);
     `guidance`: v1's ResNet sees the same view (P Eq. 6) or the clean one (R, U:212); `jitter` of
     brightness, contrast, saturation (R 0.5) and `hue` (R 0.25, at most 0.5); chances of

@@ -71,12 +71,23 @@ def test_scenes_take_places_of_a_batch_but_never_all(
     assert learner(make(batch=batch, replay=replay), None).settings.batch == batch
 
 
+def test_a_scene_weighs_as_much_as_a_frame(make: Make, scenes: Scenes) -> None:
+    weights = {}
+    for batch, replay in ((2, 1), (4, 1), (4, 3)):
+        replayed = learner(make(batch=batch, replay=replay), scenes).replay
+        assert replayed is not None
+        labels = torch.zeros(replay, 8, 8, dtype=torch.long)
+        weights[batch, replay] = replayed.taught(labels).weights.max().item()
+    assert weights == pytest.approx({(2, 1): 1, (4, 1): 1 / 3, (4, 3): 3})
+
+
 def test_what_is_unknown_teaches_nothing(make: Make, scenes: Scenes) -> None:
     setup = make(strategy="frozen")
     blank = Scenes(scenes.frames, np.full_like(scenes.labels, IGNORE))
     done = Replay(setup, blank, 2).step(Batch(torch.empty(0, 3, 1, 1), torch.empty(0, 1, 1)))
     assert done.loss == 0
     grads = [p.grad for p in setup.model.parameters() if p.grad is not None]
+    assert grads
     assert all(not grad.any() for grad in grads)
 
 
@@ -98,7 +109,8 @@ def test_scenes_are_cropped_as_frames_are(
 
 
 def test_a_round_replays(make: Make, frames: Frames, scenes: Scenes) -> None:
-    """The same draws and frames: only the scenes make a difference, and a round repeats itself."""
+    """The same draws and frames: what scenes say makes a difference, and a round repeats itself."""
+    other = Scenes(scenes.frames, 3 - scenes.labels)
 
     def played(source: Scenes | None, **keys: Any) -> float:
         setup = make(steps=3, lr=0.01, batch=2, **keys)
@@ -107,7 +119,7 @@ def test_a_round_replays(make: Make, frames: Frames, scenes: Scenes) -> None:
         )
         return distance_to_base(setup.model).item()
 
-    assert played(scenes) == played(scenes) != played(None)
+    assert played(scenes) == played(scenes) != played(other)
     assert played(scenes, replay=0) == played(None)
 
 
