@@ -3,7 +3,8 @@
     python -m acclimate.adapt.main --round round.json
 
 Speaks JSON lines on stdout: `progress`, then one `verdict` (exit 0), or `error` (exit 75 when the
-buffer holds too little, 1 otherwise). Nothing but the round's `out_dir` is ever written.
+buffer holds too little, 1 otherwise). It writes the candidate alone, to the
+round's `out_dir` or, if it is merely sound, to its `learned_dir`.
 """
 
 from __future__ import annotations
@@ -55,9 +56,10 @@ from acclimate.runtime.buffer import Entry, FrameBuffer
 from acclimate.runtime.bundle import ADAPTER, Arrays, Bundle, load_bundle
 from acclimate.runtime.engine import Engine
 from acclimate.runtime.engines import open_engine
-from acclimate.runtime.evaluate import evaluate, labelled
+from acclimate.runtime.evaluate import evaluate
 from acclimate.runtime.job import manifest
 from acclimate.runtime.parent import die_with_parent
+from acclimate.runtime.truth import labelled
 
 MIN_HELDOUT = 4
 NO_DATA = 75
@@ -82,7 +84,7 @@ def run(task: Round) -> Verdict:
     frames = [frame for _, frame in training]
     rivals, court = hold(task, engine, base, vocabulary, accepted, training, heldout)
     left = Leaver(task, court, training)
-    if task.mode == "train" and (name := court.contest.free_winner()) is not None:
+    if task.mode == "train" and (name := court.free_winner()) is not None:
         verdict = court.instead(name)
         left.free(rivals[name], name, verdict)
         return verdict
@@ -94,7 +96,9 @@ def run(task: Round) -> Verdict:
     shown, scenes = looks(frames, scenes, court.best.bundle.inputs["colour"] if moves else None)
     words.temperature = temperature_of(base, words, shown, settings)
     model = model_of(base, start, settings)
-    trained = _train(task, start, model, words, shown, scenes, time.monotonic() - started)
+    valid = torch.from_numpy(court.contest.valid)[None]
+    spent = time.monotonic() - started
+    trained = _train(task, start, model, words, shown, valid, scenes, spent)
     colour = UNCHANGED if moves else accepted.inputs["colour"]
     candidate = bundle_of(task, accepted, engine, model, words, colour, heldout)
     seen = court.suited(candidate) if moves else None
@@ -131,7 +135,7 @@ def hold(
         remembered([one.bundle for one in past], [one.folder for one in past],
                    task.config.gate.memory_frames),
         source_lesson(contest.base.bundle, source),
-        _labelled(task, engine), vocabulary.names,
+        _labelled(task, engine, vocabulary), vocabulary.names,
         [i for i, one in enumerate(vocabulary.classes) if one.safety],
         Reporter(contest, base, vocabulary.strings, [entry.sequence for entry, _ in heldout]),
         time.monotonic() - started,
@@ -144,13 +148,15 @@ def _dressed(source: Scenes, frames: Frames) -> Lesson:
     return Lesson(worn.frames, worn.labels, None)
 
 
-def _labelled(task: Round, engine: Engine) -> Callable[[Bundle], NDArray[np.float64]] | None:
+def _labelled(
+    task: Round, engine: Engine, words: Vocabulary
+) -> Callable[[Bundle], NDArray[np.float64]] | None:
     """How a bundle does on the user's own folder, if there is one."""
     if task.config.gate.labelled_dir is None:
         return None
     folder = Path(task.config.gate.labelled_dir)
     return lambda bundle: evaluate(
-        engine, bundle, labelled(folder / "images", folder / "labels"), task.config.serving.fit
+        engine, bundle, labelled(folder, words), task.config.serving.fit
     )  # fmt: skip
 
 
@@ -202,7 +208,7 @@ def temperature_of(base: BaseModel, words: Words, frames: Frames, settings: Adap
 
 
 def _train(
-    task: Round, start: Path, model: PeftModel, words: Words, frames: Frames,
+    task: Round, start: Path, model: PeftModel, words: Words, frames: Frames, valid: torch.Tensor,
     scenes: Scenes | None, spent: float,
 ) -> Trained:  # fmt: skip
     """Train, or in mode "validate" take the given adapter's tensors as they are. `spent` seconds
@@ -221,7 +227,9 @@ def _train(
     age = (manifest(start) or {}).get("training", {}).get("age", 0)
     left = max(1.0, task.config.adapt.deadline_s - 2 * spent)
     settings = replace(task.config.adapt, deadline_s=left)
-    return train_round(model, words, frames, settings, task.seed, progress, age, scenes)
+    return train_round(
+        model, words, frames, settings, task.seed, progress, age, scenes=scenes, valid=valid
+    )
 
 
 @torch.no_grad()

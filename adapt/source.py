@@ -22,7 +22,7 @@ from acclimate.configs.schema import Config
 from acclimate.configs.vocabulary import Vocabulary
 from acclimate.errors import SourceError
 from acclimate.model.load import EMBEDDED
-from acclimate.runtime.datasets import Pair, find_pairs
+from acclimate.runtime.datasets import SOURCE_PICTURES, Pair, find_own
 from acclimate.runtime.evaluate import read_image
 from acclimate.runtime.fit import How, cut, fit, nearest
 from acclimate.runtime.truth import read_truth
@@ -71,19 +71,16 @@ def _scenes(config: Config, words: Vocabulary, size: Size, seeds: range) -> Scen
         found = [(frame, to_ours[labels]) for frame, labels in drawn]
     else:
         return None
-    frames, labels = zip(*found, strict=True)
-    return Scenes(np.stack(frames), np.stack(labels))
+    frames, labels = (np.stack(one) for one in zip(*found, strict=True))
+    if (labels == IGNORE).all():
+        raise SourceError(f"{config.model.source_dir}: no pixel of its labels/ is of a class")
+    return Scenes(frames, labels)
 
 
 def _part(folder: Path, judging: bool) -> Sequence[Pair]:
-    """Of a folder with images/ and labels/."""
-    pairs = find_pairs(folder / "images", folder / "labels").pairs
-    first = max(1, round(JUDGED_SHARE * len(pairs)))
-    if first == len(pairs):
-        raise SourceError(
-            f"model.source_dir {folder} has {len(pairs)} pictures; at least 2 are needed, one of "
-            "them to judge by"
-        )
+    """Of a folder of yours."""
+    pairs = find_own(folder, SOURCE_PICTURES)
+    first = round(JUDGED_SHARE * len(pairs))
     return pairs[:first] if judging else pairs[first:]
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from peft import PeftModel
+from torch import Tensor
 
 from acclimate.adapt.anchor import distance_to_base, shrink
 from acclimate.adapt.batch import Frames, draw_batch
@@ -49,14 +50,18 @@ class Trained:
 def train_round(
     model: PeftModel, words: Words, frames: Frames, settings: AdaptConfig,
     seed: int, progress: Progress, age: int = 0, scenes: Scenes | None = None,
+    valid: Tensor | None = None,
 ) -> Trained:  # fmt: skip
     """Adapt `model`'s LoRA to `frames` (H, W, 3); stops early at 80 % of the deadline.
 
-    `scenes` of the source are replayed beside them. `model` holds the accepted adapter, trained for
-    `age` steps; the optimiser begins anew. Only the adapter moves: the base has no gradients and
-    its statistics stay. Raises Diverged, OutOfMemory.
+    `scenes` of the source are replayed beside them. `valid` (1, H, W) says which pixels count; if
+    it is not given it is found in the frames, which then have to be all in the same colours.
+    `model` holds the accepted adapter, trained for `age` steps; the optimiser begins anew. Only the
+    adapter moves: the base has no gradients and its statistics stay. Raises Diverged, OutOfMemory.
     """
     compute = compute_for(settings)
+    valid = valid_pixels(settings, frames) if valid is None else valid
+    settings = settings if scenes else replace(settings, replay=0)
     if settings.adapter_decay:
         shrink(model, settings.adapter_decay)
         age = 0 if settings.adapter_decay == 1 else age
@@ -65,7 +70,7 @@ def train_round(
         settings, told = fitted(settings, words, frames[0].shape[:2], compute.device)
         look = torch.from_numpy(colour_of(words.base.daylight, settings.teacher_colour))
         learner = Learner(compute, model, words, settings, seed, age, look, scenes)
-        losses = _learn(learner, compute, frames, uptime, progress)
+        losses = _learn(learner, compute, frames, valid, uptime, progress)
     if not all(bool(value.isfinite().all()) for value in learner.adapter.values()):
         raise Diverged("the adapter is not finite after training; lower adapt.lr")
     distance = distance_to_base(model).item()
@@ -74,11 +79,11 @@ def train_round(
 
 
 def _learn(
-    learner: Learner, compute: Compute, frames: Frames, uptime: Uptime, progress: Progress
-) -> list[float]:
+    learner: Learner, compute: Compute, frames: Frames, valid: Tensor, uptime: Uptime,
+    progress: Progress,
+) -> list[float]:  # fmt: skip
     """The loss of every step until all are taken or time is short."""
     settings, losses = learner.settings, list[float]()
-    valid = valid_pixels(settings, frames)
     while learner.taken < settings.steps:
         if uptime.seconds > 0.8 * settings.deadline_s:
             break

@@ -36,8 +36,8 @@ class ModelConfig:
 
     `weights`: a file, a published name, "default" (as None) or "augmented": the embedded base, or
     the same trained on with strong photometric augmentation. `source_dir`: some of what it was
-    trained on, images/ and labels/ (index PNGs), to judge by and to replay in the stream's light;
-    the embedded bases draw their own.
+    trained on, images/ and labels/ (index PNGs), 18 at least, to judge by and to replay in the
+    stream's light; the embedded bases draw their own.
     """
 
     weights: str | None = None

@@ -130,9 +130,11 @@ class Vocabulary:
         table[self.labels] = np.arange(len(self.classes))
         return table
 
-    def unknown_labels(self, values: NDArray[Any]) -> tuple[int, ...]:
-        """Values of a label map that are neither a class's nor ignored: another data set's?"""
-        return tuple(np.setdiff1d(values, [*self.labels, *self.ignore]).tolist())
+    def unknown_labels(self, values: NDArray[Any], indices: bool = False) -> tuple[int, ...]:
+        """Values of a label map that are neither a class's label (or index) nor ignored: another
+        data set's?"""
+        meant = range(len(self.classes)) if indices else self.labels
+        return tuple(np.setdiff1d(values, [*meant, *self.ignore]).tolist())
 
 
 def without_concepts(vocabulary: Vocabulary) -> Vocabulary:

@@ -26,7 +26,8 @@ from acclimate.daemon.registry import Registry
 from acclimate.daemon.shares import SHARES
 from acclimate.daemon.status import ledger_line
 from acclimate.errors import ConfigError, CorruptBundle, SourceError
-from acclimate.runtime.datasets import find_pairs
+from acclimate.runtime.datasets import SOURCE_PICTURES, find_own
+from acclimate.runtime.pixels import check_label_map, check_pixels
 
 PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 REACH = 5.0
@@ -207,19 +208,23 @@ def _no_answer(url: str) -> tuple[str, str] | None:
 def labels(patient: Patient) -> Finding | None:
     """Are the pictures with labels there that rounds learn from and are judged by?"""
     config, told = patient.config, []
-    folders = {"model.source_dir": config.model.source_dir,
-               "gate.labelled_dir": config.gate.labelled_dir}  # fmt: skip
-    for key, name in folders.items():
+    folders = {"model.source_dir": (config.model.source_dir, SOURCE_PICTURES),
+               "gate.labelled_dir": (config.gate.labelled_dir, 1)}  # fmt: skip
+    for key, (name, least) in folders.items():
         if name is None:
             continue
         try:
-            found = find_pairs(Path(name) / "images", Path(name) / "labels").pairs
-        except SourceError as error:
+            pairs = find_own(Path(name), least)
+            for pair in pairs:
+                check_pixels(pair.image)
+                check_label_map(pair.label)
+        except (SourceError, OSError) as error:
             return Finding(
                 "labels", "problem", f"{key}: {error}",
-                f"every round fails until images/ and labels/ are there, or {key} is gone",
+                f"every round fails until images/ and labels/ (class indices) are there, or {key} "
+                "is gone",
             )  # fmt: skip
-        told.append(f"{key}: {len(found)} pictures")
+        told.append(f"{key}: {len(pairs)} pictures")
     return Finding("labels", "ok", ", ".join(told)) if told else None
 
 

@@ -77,6 +77,7 @@ LAYOUTS = (
     Layout("camvid", "701_StillsRaw_full/*.png", "LabeledApproved_full/{stem}_L.png",
            values="camvid-colours", names="{split}.txt"),
 )  # fmt: skip
+SOURCE_PICTURES = 18  # of `model.source_dir`: a third judges, and of fewer no interval holds
 BELOW = ("", "ADEChallengeData2016", "VOC2010", "VOCdevkit/VOC2010", "CamVid")
 
 
@@ -106,6 +107,19 @@ def find_pairs(images: Path, labels: Path, values: Values = "index") -> Found:
         raise SourceError(f"{images} holds no .png or .jpg images")
     pairs = tuple(Pair(path, labels / f"{path.stem}.png") for path in paths)
     return Found("folders", values, _whole(pairs))
+
+
+def find_own(folder: Path, least: int = 1) -> tuple[Pair, ...]:
+    """The pairs of a folder of yours, of images/ and of label maps of the same stem in labels/.
+
+    Raises SourceError also where there are fewer than `least`.
+    """
+    pairs = find_pairs(folder / "images", folder / "labels").pairs
+    if len(pairs) < least:
+        raise SourceError(
+            f"{folder} has {len(pairs)} pictures with labels, and at least {least} are needed"
+        )
+    return pairs
 
 
 def _pairs(layout: Layout, root: Path, split: str) -> tuple[Pair, ...]:

@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 
 from acclimate.errors import EngineError, SourceError
 from acclimate.runtime.bundle import Bundle
-from acclimate.runtime.datasets import find_pairs
 from acclimate.runtime.engine import Engine
 from acclimate.runtime.fit import How, cut, fit, nearest
-from acclimate.runtime.pixels import check_pixels
+from acclimate.runtime.pixels import check_label_map, check_pixels
 
 Indices = NDArray[np.uint8] | NDArray[np.uint16]
 Pairs = Iterable[tuple[NDArray[np.uint8], Indices]]
-PNG_COLOURS = {0: "grey", 2: "colour", 3: "palette", 4: "grey and alpha", 6: "colour and alpha"}
 
 
 def confusion(truth: Indices, guess: Indices, classes: int) -> NDArray[np.float64]:
@@ -63,28 +61,12 @@ def evaluate(
     return table
 
 
-def labelled(images: Path, labels: Path) -> Pairs:
-    """Images and the index-mask PNGs of the same stem; raises SourceError naming what lacks."""
-    for pair in find_pairs(images, labels).pairs:
-        yield read_image(pair.image), read_labels(pair.label)
-
-
 def read_labels(path: Path) -> Indices:
     """Class indices (H,W) of a grey PNG of 8 or 16 bits.
 
-    Raises SourceError for any other file: OpenCV makes colours of a palette's indices and
-    stretches those of 1, 2 or 4 bits to shades.
+    Raises SourceError for any other file.
     """
-    with path.open("rb") as file:
-        head = file.read(26)  # signature 8, length and name 8, width 4, height 4, depth, colour
-    if head[:8] != b"\x89PNG\r\n\x1a\n" or len(head) < 26:
-        raise SourceError(f"label map {path} is not a PNG")
-    depth, colour = head[24], PNG_COLOURS.get(head[25], "unknown")
-    if colour != "grey" or depth not in (8, 16):
-        raise SourceError(
-            f"label map {path} is a {colour} PNG of {depth} bits; "
-            "save the class indices as grey values of 8 or 16 bits"
-        )
+    check_label_map(path)
     return cast("Indices", _imread(path, cv2.IMREAD_UNCHANGED))
 
 

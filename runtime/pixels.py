@@ -11,6 +11,7 @@ from typing import BinaryIO
 from acclimate.errors import SourceError
 
 MOST_PIXELS = 1 << 26  # 8192 x 8192: 200 MB decoded
+_COLOURS = {0: "grey", 2: "colour", 3: "palette", 4: "grey and alpha", 6: "colour and alpha"}
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # start of frame, of any kind
 _NO_LENGTH = {0x01, *range(0xD0, 0xD9)}
@@ -26,6 +27,21 @@ def check_pixels(path: Path) -> None:
 def check_encoded(name: str, content: bytes) -> None:
     """The same for a picture in memory."""
     check_stream(name, io.BytesIO(content))
+
+
+def check_label_map(path: Path) -> None:
+    """Raises SourceError for a file that is no grey PNG of 8 or 16 bits: OpenCV makes colours of a
+    palette's indices and stretches those of 1, 2 or 4 bits to shades."""
+    with path.open("rb") as file:
+        head = file.read(26)  # signature 8, length and name 8, width 4, height 4, depth, colour
+    if not head.startswith(_PNG) or len(head) < 26:
+        raise SourceError(f"label map {path} is not a PNG")
+    depth, colour = head[24], _COLOURS.get(head[25], "unknown")
+    if colour != "grey" or depth not in (8, 16):
+        raise SourceError(
+            f"label map {path} is a {colour} PNG of {depth} bits; "
+            "save the class indices as grey values of 8 or 16 bits"
+        )
 
 
 def check_stream(name: str, file: BinaryIO) -> None:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from acclimate.configs.vocabulary import NOT_COUNTED, Vocabulary
 from acclimate.errors import SourceError
-from acclimate.runtime.datasets import Values
-from acclimate.runtime.evaluate import read_image, read_labels
+from acclimate.runtime.datasets import Values, find_own
+from acclimate.runtime.evaluate import Pairs, read_image, read_labels
 
 Indices = NDArray[np.uint16]
 ALWAYS_VOID = 255
@@ -32,6 +32,12 @@ CAMVID_COLOURS = (
 _BITS = 3  # the colours are multiples of 64; JPEG-like noise of some copies is rounded away
 
 
+def labelled(folder: Path, words: Vocabulary) -> Pairs:
+    """Images and class indices of a folder of yours; raises SourceError naming what is wrong."""
+    for pair in find_own(folder):
+        yield read_image(pair.image), read_truth(pair.label, "index", words)
+
+
 def read_truth(path: Path, values: Values, words: Vocabulary) -> Indices:
     """Class indices (H,W), NOT_COUNTED where no class is meant.
 
@@ -40,14 +46,15 @@ def read_truth(path: Path, values: Values, words: Vocabulary) -> Indices:
     """
     if values == "camvid-colours":
         return from_colours(read_image(path))
-    found = read_labels(path).astype(np.uint16)
-    if values == "index":
-        return np.where(found < len(words.classes), found, NOT_COUNTED).astype(np.uint16)
-    if unknown := [v for v in words.unknown_labels(np.unique(found)) if v != ALWAYS_VOID]:
+    found, indices = read_labels(path).astype(np.uint16), values == "index"
+    told = np.unique(found[found != ALWAYS_VOID])
+    if unknown := words.unknown_labels(told, indices):
         raise SourceError(
-            f"{path} holds the values {unknown[:5]}, which the vocabulary neither has as "
-            "labels nor ignores; is it of another data set?"
+            f"{path} holds the values {list(unknown[:5])}, which the vocabulary neither has as "
+            f"{'indices' if indices else 'labels'} nor ignores; is it of another data set?"
         )
+    if indices:
+        return np.where(found < len(words.classes), found, NOT_COUNTED).astype(np.uint16)
     return words.from_labels()[found]
 
 

@@ -91,14 +91,15 @@ def test_nothing_is_drawn_to_learn_from_where_nothing_is_replayed() -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Nine grey pictures, 80 x 60, each level its own; the left half road, the rest unknown."""
+    """18 grey pictures, 80 x 60, each level its own; the left half road, the rest unknown."""
     for name in ("images", "labels"):
         (tmp_path / name).mkdir()
     labels = np.full((60, 80), 255, np.uint8)
     labels[:, :40] = WORLD.names.index("road")
-    for i in range(9):
-        cv2.imwrite(str(tmp_path / "images" / f"{i}.png"), np.full((60, 80, 3), 20 * i, np.uint8))
-        cv2.imwrite(str(tmp_path / "labels" / f"{i}.png"), labels)
+    for i in range(18):
+        grey = np.full((60, 80, 3), 10 * i, np.uint8)
+        cv2.imwrite(str(tmp_path / "images" / f"{i:02d}.png"), grey)
+        cv2.imwrite(str(tmp_path / "labels" / f"{i:02d}.png"), labels)
     return tmp_path
 
 
@@ -109,8 +110,8 @@ def test_any_base_has_a_folder_of_yours(folder: Path) -> None:
     )
     assert judging is not None
     assert teaching is not None
-    assert judging.frames[:, 0, 0, 0].tolist() == [0, 20, 40]
-    assert teaching.frames[:, 0, 0, 0].tolist() == [60, 80, 100, 120, 140, 160]
+    assert judging.frames[:, 0, 0, 0].tolist() == list(range(0, 60, 10))
+    assert teaching.frames[:, 0, 0, 0].tolist() == list(range(60, 180, 10))
     assert (teaching.labels[:, :, :28] == WORLD.names.index("road")).all()
     assert (teaching.labels[:, :, 28:] == IGNORE).all()
 
@@ -127,17 +128,26 @@ def test_a_letterboxed_picture_s_border_is_unknown(folder: Path) -> None:
 
 
 def test_a_folder_that_is_none_names_itself(folder: Path) -> None:
-    for path in sorted((folder / "images").iterdir())[1:]:
-        path.unlink()
     config = Config(model=ModelConfig(source_dir=str(folder)))
-    with pytest.raises(SourceError, match=r"source_dir .* has 1 pictures; at least 2"):
-        scenes_to_judge_by(config, WORLD, SIZE)
     gone = Config(model=ModelConfig(source_dir=str(folder / "gone")))
     with pytest.raises(SourceError, match="gone"):
         scenes_to_learn_from(gone, WORLD, SIZE)
-    (folder / "images" / "1.png").write_bytes(b"no picture")
-    with pytest.raises(SourceError, match=r"1\.png"):
+    (folder / "images" / "07.png").write_bytes(b"no picture")
+    with pytest.raises(SourceError, match=r"07\.png"):
         scenes_to_learn_from(config, WORLD, SIZE)
+    (folder / "images" / "07.png").unlink()
+    with pytest.raises(SourceError, match=r"has 17 pictures with labels, and at least 18"):
+        scenes_to_judge_by(config, WORLD, SIZE)
+
+
+@pytest.mark.parametrize(("value", "said"), [(255, "is of a class"), (200, r"values \[200\]")])
+def test_labels_that_are_none_are_not_judged_by(folder: Path, value: int, said: str) -> None:
+    for path in (folder / "labels").iterdir():
+        cv2.imwrite(str(path), np.full((60, 80), value, np.uint8))
+    config = Config(model=ModelConfig(source_dir=str(folder)))
+    for ask in (scenes_to_judge_by, scenes_to_learn_from):
+        with pytest.raises(SourceError, match=said):
+            ask(config, WORLD, SIZE)
 
 
 def test_as_a_key_of_the_configuration() -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from acclimate.configs.schema import Config, parse_config
@@ -237,15 +239,31 @@ def test_pictures_with_labels(patient: Patient, tmp_path: Path, key: str) -> Non
     assert doctor.labels(patient) is None
     for folder in ("images", "labels"):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "1.png").touch()
+        for i in range(10, 28):
+            cv2.imwrite(str(tmp_path / folder / f"{i}.png"), np.zeros((4, 4), np.uint8))
     part, name = key.split(".")
     named = looks_at(patient, **{part: {name: str(tmp_path)}})
-    assert found(doctor.labels, named).message == f"{key}: 1 pictures"
-    (tmp_path / "labels" / "1.png").unlink()
-    one = found(doctor.labels, named)
-    assert (one.state, "1.png" in one.message) == ("problem", True)
-    assert one.message.startswith(key)
-    assert key in one.remedy
+    assert found(doctor.labels, named).message == f"{key}: 18 pictures"
+    first = tmp_path / "labels" / "10.png"
+    cv2.imwrite(str(first), np.zeros((4, 4, 3), np.uint8))
+    in_colour = found(doctor.labels, named)
+    first.write_bytes(b"")
+    torn = found(doctor.labels, named)
+    first.unlink()
+    for one in (in_colour, torn, found(doctor.labels, named)):
+        assert (one.state, "10.png" in one.message) == ("problem", True)
+        assert one.message.startswith(key)
+        assert key in one.remedy
+
+
+def test_few_pictures_are_no_source(patient: Patient, tmp_path: Path) -> None:
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / "1.png"), np.zeros((4, 4), np.uint8))
+    few = found(doctor.labels, looks_at(patient, model={"source_dir": str(tmp_path)}))
+    assert (few.state, "1 pictures" in few.message) == ("problem", True)
+    enough = looks_at(patient, gate={"labelled_dir": str(tmp_path)})
+    assert found(doctor.labels, enough).state == "ok"
 
 
 def test_what_the_daemon_sees_counts(patient: Patient) -> None:

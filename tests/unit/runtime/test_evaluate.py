@@ -20,7 +20,6 @@ from acclimate.runtime.evaluate import (
     class_iou,
     confusion,
     evaluate,
-    labelled,
     mean_iou,
     read_image,
     read_labels,
@@ -96,26 +95,7 @@ def test_an_engine_is_judged_at_the_labels_own_size() -> None:
     assert mean_iou(table) == pytest.approx((100 * 96 / 144 + 50) / 2)
 
 
-def test_folders_are_paired_by_stem_in_order(tmp_path: Path) -> None:
-    truth = np.repeat(np.array([[1, 0]], np.uint8), 4, 0).repeat(3, 1)
-    for name in ("b.PNG", "a.jpg"):
-        save(tmp_path / "images" / name, left_red())
-        save(tmp_path / "labels" / f"{Path(name).stem}.png", truth)
-    (tmp_path / "images" / "notes.txt").write_text("not a picture")
-    pairs = list(labelled(tmp_path / "images", tmp_path / "labels"))
-    assert len(pairs) == 2
-    np.testing.assert_array_equal(pairs[1][0], left_red())
-    assert mean_iou(evaluate(RED_IS_ONE, BUNDLE, pairs)) == 100
-
-
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
-    images, labels = tmp_path / "images", tmp_path / "labels"
-    with pytest.raises(SourceError, match="images holds no"):
-        list(labelled(images, labels))
-    save(tmp_path / "images" / "a.png", left_red())
-    save(tmp_path / "labels" / "b.png", left_red())
-    with pytest.raises(SourceError, match=r"images/a\.png.*labels/a\.png"):
-        list(labelled(images, labels))
     (tmp_path / "c.png").write_bytes(b"rot")
     with pytest.raises(SourceError, match=r"c\.png"):
         read_image(tmp_path / "c.png")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from acclimate.configs.vocabulary import NOT_COUNTED, load_vocabulary
 from acclimate.errors import SourceError
-from acclimate.runtime.truth import from_colours, read_truth
+from acclimate.runtime.truth import from_colours, labelled, read_truth
 
 # The published labels.py of Cityscapes and label lists of the others, by hand.
 KNOWN = [
@@ -47,6 +47,39 @@ def test_indices_stay_and_what_is_no_class_counts_nowhere(tmp_path: Path) -> Non
     path = save(tmp_path / "a.png", [0, 10, 11, 255])
     truth = read_truth(path, "index", load_vocabulary("camvid"))
     assert truth.tolist() == [[0, 10, NOT_COUNTED, NOT_COUNTED]]
+
+
+@pytest.mark.parametrize("value", [12, 200])
+def test_what_is_no_index_is_of_another_data_set(tmp_path: Path, value: int) -> None:
+    path = save(tmp_path / "a.png", [0, value])
+    with pytest.raises(SourceError, match=rf"a\.png holds the values \[{value}\].* as indices"):
+        read_truth(path, "index", load_vocabulary("camvid"))
+
+
+def test_labels_of_a_data_set_are_no_indices(tmp_path: Path) -> None:
+    """26 is Cityscapes's car, and ignored by none as an index."""
+    words = load_vocabulary("cityscapes")
+    path = save(tmp_path / "a.png", [7, 26])
+    assert words.names[read_truth(path, "dataset", words)[0, 1]] == "car"
+    with pytest.raises(SourceError, match="26"):
+        read_truth(path, "index", words)
+
+
+def test_a_folder_of_yours_is_paired_by_stem_in_order(tmp_path: Path) -> None:
+    for name in ("images", "labels"):
+        (tmp_path / name).mkdir()
+    words = load_vocabulary("camvid")
+    with pytest.raises(SourceError, match="images holds no"):
+        list(labelled(tmp_path, words))
+    for name, level in (("b.PNG", 90), ("a.jpg", 30)):
+        cv2.imwrite(str(tmp_path / "images" / name), np.full((8, 8, 3), level, np.uint8))
+        save(tmp_path / "labels" / f"{Path(name).stem}.png", [level // 30, 255])
+    (tmp_path / "images" / "notes.txt").write_text("not a picture")
+    told = [(image.mean(), truth.tolist()) for image, truth in labelled(tmp_path, words)]
+    assert told == [(30, [[1, NOT_COUNTED]]), (90, [[3, NOT_COUNTED]])]
+    (tmp_path / "labels" / "a.png").unlink()
+    with pytest.raises(SourceError, match=r"images/a\.jpg.*labels/a\.png"):
+        list(labelled(tmp_path, words))
 
 
 @pytest.mark.parametrize(
