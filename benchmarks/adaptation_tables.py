@@ -1,4 +1,4 @@
-"""adaptation.json against the targets, and as tables for the README."""
+"""adaptation.json against the targets, and as tables for docs/measured.md."""
 
 from __future__ import annotations
 

@@ -85,6 +85,7 @@ install_packages() {
     "$new/bin/python" -m pip "${words[@]}" "$package${extras:+[$extras]}"
     grep -rlIZF "$new" "$new/bin" "$new/pyvenv.cfg" | xargs -0 sed -i "s|$new|/opt/acclimate|g"
     install -m 644 "$here/../README.md" "$new/README.md"
+    install -m 644 -D -t "$new/docs" "$here"/../docs/*.md
     rm -rf "$home.old"
     [ ! -e "$home" ] || mv "$home" "$home.old"
     mv "$new" "$home"

@@ -160,6 +160,7 @@ def test_a_package_runs_from_where_it_will_lie(root: Path, install: Install, whe
     )  # fmt: skip
     assert ran.stdout.strip() == str(root / "opt/acclimate")
     assert (root / "opt/acclimate/README.md").is_file()
+    assert (root / "opt/acclimate/docs/operating.md").is_file()
     for path in (root / "opt/acclimate/bin").iterdir():
         if path.is_file() and not path.is_symlink():
             assert str(root).encode() not in path.read_bytes(), path
