@@ -28,6 +28,7 @@ from acclimate.configs.serving import ServingConfig
 from acclimate.configs.vocabulary import Vocabulary, load_served
 from acclimate.errors import BundleError, EngineError
 from acclimate.export.build import build_wanted
+from acclimate.export.learned import strangers
 from acclimate.export.onnx import export_engine
 from acclimate.export.parity import UNKNOWN, has_reference
 from acclimate.export.process import exit_code, say
@@ -115,7 +116,11 @@ def write_base_bundle(
 
 
 def _parts(config: Config) -> tuple[BaseModel, Vocabulary]:
-    return load_base(config.model.weights), load_served(config.model.vocabulary)
+    """Warns of words that the base never learned: a demonstration may serve them all the same."""
+    base, vocabulary = load_base(config.model.weights), load_served(config.model.vocabulary)
+    if told := strangers(base, vocabulary):
+        say(f"warning: {told}")
+    return base, vocabulary
 
 
 def meanings(vocabulary: Vocabulary) -> NDArray[np.uint8]:

@@ -29,12 +29,13 @@ from safetensors import SafetensorError
 
 from acclimate.configs.schema import Config, parse_config
 from acclimate.configs.vocabulary import Vocabulary, check_served
-from acclimate.errors import ConfigError, CorruptBundle, EngineError
+from acclimate.errors import CorruptBundle, EngineError
+from acclimate.export.learned import check_learned
 from acclimate.export.main import export_to
 from acclimate.export.process import exit_code, say
 from acclimate.model.catseg import CATSeg
 from acclimate.model.load import BaseModel, load_base
-from acclimate.model.text import TextCache, unlearned
+from acclimate.model.text import TextCache
 from acclimate.runtime.bundle import ADAPTER, Arrays, Bundle, load_bundle, write_bundle
 from acclimate.runtime.durable import remove_folder, sync
 from acclimate.runtime.engine import Engine, EngineInfo
@@ -137,23 +138,6 @@ def _alone(folder: Path) -> Iterator[None]:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
         sync(folder)
-
-
-def check_learned(base: BaseModel, words: Vocabulary) -> None:
-    """Raises ConfigError naming the strings with words that a small text tower never learned:
-    it would see in them whatever its untrained rows say."""
-    templates = words.templates_for(base.templates)
-    strange = [
-        string
-        for string in words.strings
-        if unlearned([t.format(w) for w in string.split(", ") for t in templates], base.known)
-    ]
-    if strange:
-        raise ConfigError([
-            f"the base's text tower never learned {', '.join(map(repr, strange[:8]))}"
-            + (f" and {len(strange) - 8} more" if len(strange) > 8 else "")
-            + ": name them otherwise, or serve weights with all of CLIP's words"
-        ])  # fmt: skip
 
 
 def _tell(event: str, message: str) -> None:

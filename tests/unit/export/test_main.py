@@ -227,6 +227,19 @@ def test_a_check_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_words_that_were_never_learned_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "config.json"
+    warned = "warning: the base's text tower never learned"
+    for words, told in (("world", ""), ("cityscapes", warned)):
+        path.write_text(json.dumps({"model": {"vocabulary": words}}))
+        assert main(["--config", str(path), "--check"]) == 0
+        said = capsys.readouterr().err
+        assert said.startswith(told)
+        assert ("'sidewalk'" in said, "weights" in said) == (bool(told), bool(told))
+
+
 def test_a_check_sees_that_the_table_of_words_is_gone(
     tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
