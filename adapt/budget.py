@@ -50,8 +50,8 @@ def cheaper(settings: AdaptConfig, least: int) -> Iterator[AdaptConfig]:
         settings = replace(settings, checkpointing=True)
         yield settings
     while settings.batch > 1:
-        batch = settings.batch // 2
-        settings = replace(settings, batch=batch, replay=min(settings.replay, batch - 1))
+        settings = replace(settings, batch=settings.batch // 2)
+        settings = replace(settings, replay=settings.replayed)
         yield settings
     while settings.crop > least:
         settings = replace(settings, crop=max(least, int(settings.crop * SHRINK)))

@@ -34,7 +34,7 @@ class Learner:
         age: int = 0, daylight: Tensor | None = None, scenes: Scenes | None = None,
     ) -> None:  # fmt: skip
         """`scenes`: replayed beside each batch, of which they take `settings.replay` places."""
-        replayed = min(settings.replay, settings.batch - 1) if scenes else 0
+        replayed = settings.replayed if scenes else 0
         settings = replace(settings, batch=settings.batch - replayed)
         self.compute, self.settings, self.taken = compute, settings, 0
         self.generator = torch.Generator().manual_seed(seed)

@@ -119,7 +119,7 @@ def _peak(config: CATSegConfig, settings: AdaptConfig, shapes: Shapes) -> int:
 def _step(network: CATSeg, settings: AdaptConfig, shapes: Shapes) -> None:
     """The strategy's passes in its order; what it holds is held. Images come one by one and leave
     nothing behind, so that one of them stands for all."""
-    images = torch.empty(settings.batch - _scenes(settings), 3, *shapes.pixels, device=META)
+    images = torch.empty(settings.batch - settings.replayed, 3, *shapes.pixels, device=META)
     probability = _taught(network, settings, images, shapes)
     told = _labels(probability, settings)
     loss_weights = torch.empty(told.shape, device=META)
@@ -143,16 +143,11 @@ def _step(network: CATSeg, settings: AdaptConfig, shapes: Shapes) -> None:
         whole.backward(text.grad)
 
 
-def _scenes(settings: AdaptConfig) -> int:
-    """How many of a batch are replayed."""
-    return min(settings.replay, settings.batch - 1)
-
-
 def _asked(settings: AdaptConfig, shapes: Shapes) -> tuple[int, int]:
     """How many classes the student tells apart, and by how many strings: on average as many a class
     as there are, all of them where all classes stay, as in replayed scenes and for Tent."""
     kept = min(settings.top_k or shapes.classes, shapes.classes)
-    all_stay = settings.strategy == "entropy" or _scenes(settings) > 0
+    all_stay = settings.strategy == "entropy" or settings.replayed > 0
     if kept == shapes.classes or all_stay or not settings.prune_student:
         return shapes.classes, shapes.strings
     return kept, kept * -(-shapes.strings // shapes.classes)

@@ -146,6 +146,11 @@ class AdaptConfig:
     checkpointing: bool = False
     seed: int = 0
 
+    @property
+    def replayed(self) -> int:
+        """How many of a batch are scenes of the source: never all."""
+        return min(self.replay, self.batch - 1)
+
     def problems(self) -> list[str]:
         """What its keys say about each other; each alone is sound."""
         low, high = self.crop_scale
