@@ -72,7 +72,7 @@ OPTIONS = {
     "fixed_teacher": Option({"ema": 1.0}),
     "short_rounds": Option({"ema": 1.0}, finer=True),
     "as_it_looks": Option({"colour": "plain"}),
-    "two_looks": Option({"colour": "plain", "teacher_colour": "lifted_half"}),
+    "two_looks": Option({"colour": "plain", "teacher_colour": "lifted"}),
     "labelled": Option({"colour": "plain"}, labelled=True),
 }
 CONDITIONS = {

@@ -18,7 +18,7 @@ StrategyName = Literal["vocalign", "entropy", "teacher_student", "masking", "rdu
 Alignment = Literal["none", "teacher", "both"]
 Projection = Literal["q", "k", "v", "out"]
 Towers = Literal["both", "visual", "text"]
-Colour = Literal["plain", "half", "whole", "lifted", "lifted_half"]
+Colour = Literal["plain", "half", "whole", "lifted"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
@@ -62,14 +62,14 @@ class AdaptConfig:
     Crop. Squares of `crop` px (P 512, R 384, at most the frame's shorter side; 0 = whole frames)
     after a factor drawn from `crop_scale` (R 0.5 to 2); placed without labels, unlike R.
     Stream (ours). `colour`: each frame's colours, moved towards those the base was trained under,
-    a share of the way or lifted from the dark, in which what serves competes too; plain = none are
-    moved at all (model/colour.py; a round learns in those of the best that is free and as it looks,
-    by turns); `hood`: polygons of (x, y) in 0..1 of the engine's frame that nothing is learned
-    from; `hood_auto` adds what never moves at the lower edge; `adapter_decay`: share by which B
-    shrinks before a round, 1 = every round from the base; `go_on`: what is sound but does not beat
-    what serves is where the next round starts. A round ends as diverged where one class fills more
-    than `max_class_share` or the entropy of the student's labels falls below `min_entropy` of its
-    start.
+    half of the way or the whole, or lifted from the dark and then half of it, in which what serves
+    competes too; plain = none are moved at all (model/colour.py; a round learns in those of the
+    best that is free and as it looks, by turns); `hood`: polygons of (x, y) in 0..1 of the engine's
+    frame that nothing is learned from; `hood_auto` adds what never moves at the lower edge;
+    `adapter_decay`: share by which B shrinks before a round, 1 = every round from the base;
+    `go_on`: what is sound but does not beat what serves is where the next round starts. A round
+    ends as diverged where one class fills more than `max_class_share` or the entropy of the
+    student's labels falls below `min_entropy` of its start.
     Cost (ours). `device` to train on, auto = a CUDA device if there is one; `precision` of its
     products, auto = bf16 or fp16 on a CUDA device and bf16 on a processor with units for it, the
     adapter and its average always fp32; `checkpointing` computes activations twice and keeps few,
@@ -125,7 +125,7 @@ class AdaptConfig:
     flip: float = 0.5
     crop: int = 0
     crop_scale: tuple[float, float] = (0.5, 2.0)
-    colour: Colour = "lifted_half"
+    colour: Colour = "lifted"
     hood: tuple[tuple[Point, ...], ...] = ()
     hood_auto: bool = False
     adapter_decay: float = 0.0

@@ -44,7 +44,7 @@ class GateConfig:
     dressed: bool = True
     margin_dressed: float = 0.05
     max_duel_loss: float = 1.0
-    normalise: tuple[Colour, ...] = ("half", "whole", "lifted")
+    normalise: tuple[Colour, ...] = ("half", "whole")
     recall: int = 1
     frames: int = 12
     memory_frames: int = 12

@@ -3,8 +3,10 @@
 Ours, not VocAlign's. What a network sees at dusk, in fog or in rain differs from what it learned
 first of all in each channel's mean and spread, and those need no labels to put right. In the dark a
 factor lifts lamps as much as the road; a gamma lifts the road alone, and with it the sensor's
-noise, which a little blur takes away again. Each frame is measured anew, so that the picture
-follows the light; what a gate chooses is only how far it is moved.
+noise, which a little blur takes away again. Where even the most of a gamma leaves a night dark, an
+offset would lay a fog over it: the way by factor and offset fades out before. Each frame is
+measured anew, so that the picture follows the light; what a gate chooses is only how far it is
+moved.
 
 `colour` (7,3), a column for each channel (R G B): the low and the high mean and the low and the
 high spread that the base knows, then three shares 0..1: of the way to them by factor and offset, of
@@ -26,11 +28,11 @@ from torch import Tensor
 from acclimate.configs.adapt import Colour
 
 SHARES: dict[Colour, tuple[float, float, float]] = {
-    "plain": (0, 0, 0), "half": (0.5, 0, 0), "whole": (1, 0, 0), "lifted": (0, 1, 1),
-    "lifted_half": (0.5, 1, 1),
+    "plain": (0, 0, 0), "half": (0.5, 0, 0), "whole": (1, 0, 0), "lifted": (0.5, 1, 1),
 }  # fmt: skip
 UNCHANGED = np.array([[0] * 3, [255] * 3, [0] * 3, [255] * 3, *[[0] * 3] * 3], np.float32)
 MOST_FACTOR, MOST_MOVED, LEAST_GAMMA = 2.0, 64.0, 0.45
+FADING = 0.1  # of gamma: so far above its least the way begins to fade
 BLUR = 0.8  # pixels: sigma of a Gaussian over 3x3
 Frames = Sequence[NDArray[np.uint8]]
 
@@ -83,16 +85,20 @@ def recolour(image: Tensor, colour: Tensor) -> Tensor:
     """image (B,3,H,W) 0..255, colour (7,3) -> each image in its new colours, 0..255; in UNCHANGED
     the very same numbers."""
     known, (way, lift, blur) = colour[:4, :, None, None], colour[4:, :, None, None]
-    image = _moved(_lifted(image, known[0], lift), known, way)
+    gamma = _gamma(image, known[0])
+    way = way * (1 - lift * (1 - ((gamma - LEAST_GAMMA) / FADING).clamp(max=1.0)))
+    # Below level 1 the gamma's curve is a straight line.
+    image = image * (image.clamp(min=1.0) / 255) ** (lift * (gamma - 1))
+    image = _moved(image, known, way)
     return image + blur * (_blurred(image) - image)
 
 
-def _lifted(image: Tensor, low: Tensor, share: Tensor) -> Tensor:
-    """`share` of the gamma, LEAST_GAMMA at least, for more lifts noise, that takes the image's mean
-    to the least that is known; a brighter image stays. Below level 1 it is a straight line."""
+def _gamma(image: Tensor, low: Tensor) -> Tensor:
+    """(B,1,1,1), LEAST_GAMMA..1: what takes an image's mean to the least that is known, 1 for a
+    brighter one; no less than LEAST_GAMMA, for more lifts noise."""
     mean = image.mean((1, 2, 3), keepdim=True).clamp(1.0, 254.0) / 255
-    gamma = ((low.mean() / 255).clamp(min=1 / 255).log() / mean.log()).clamp(LEAST_GAMMA, 1.0)
-    return image * (image.clamp(min=1.0) / 255) ** (share * (gamma - 1))
+    gamma = (low.mean() / 255).clamp(min=1 / 255).log() / mean.log()
+    return gamma.clamp(LEAST_GAMMA, 1.0)
 
 
 def _moved(image: Tensor, known: Tensor, way: Tensor) -> Tensor:

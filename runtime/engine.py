@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from acclimate.runtime.bundle import Arrays, Bundle
 
 OUTPUTS = ("labels", "confidence", "histogram", "embedding", "probability")
-GRAPH = 7  # the version of the graph's inputs and outputs that this code serves
+GRAPH = 8  # the version of the graph's inputs and outputs that this code serves
 Frame = NDArray[np.uint8]
 
 

@@ -17,7 +17,7 @@ BEFORE_PRESETS = {
     "steps": 40, "batch": 2, "lr": 1.5e-3, "rank": 4, "alpha": 4.0, "blocks": 4, "top_k": 0,
     "tau": 0.5, "weighting": "q_image", "mask_ratio": 0.2, "mask_block": 16, "jitter": 0.2,
     "hue": 0.2 / 4, "ema": 0.999, "ema_warmup": False, "ignore_pruned": True, "balance": 0.5,
-    "colour": "lifted_half", "mirror": True, "flip": 0.5, "clip_norm": 1.0, "weight_decay": 1e-4,
+    "colour": "lifted", "mirror": True, "flip": 0.5, "clip_norm": 1.0, "weight_decay": 1e-4,
     "schedule": "linear", "alignment": "both", "keep_safety": True, "ignore_unsure": True,
     "prune_student": True, "projections": ("q", "k", "v"), "towers": "both", "crop": 0,
     "adapter_decay": 0.0, "anchor": 0.0, "hood_auto": False, "lora_scale": "alpha/sqrt(r)",

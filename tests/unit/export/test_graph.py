@@ -100,7 +100,7 @@ def test_an_adapter_moves_the_labels_but_not_the_embedding(network: CATSeg) -> N
 
 
 def test_colours_move_the_labels_but_not_the_embedding(network: CATSeg) -> None:
-    colour = torch.from_numpy(colour_of(load_base().daylight, "lifted_half"))
+    colour = torch.from_numpy(colour_of(load_base().daylight, "lifted"))
     moved = torch.from_numpy(recolour_frame(FRAME.numpy(), colour.numpy()))
     found, same = served(network, colour=colour), served(network, moved)
     torch.testing.assert_close(found[1], same[1], rtol=1e-3, atol=1e-3)

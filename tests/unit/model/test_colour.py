@@ -10,6 +10,7 @@ import torch
 from acclimate.configs.adapt import Colour
 from acclimate.model.colour import (
     BLUR,
+    FADING,
     LEAST_GAMMA,
     MOST_FACTOR,
     MOST_MOVED,
@@ -40,7 +41,17 @@ def noise(mean: float, spread: float) -> list[np.ndarray]:
 
 
 def shown(frames: list[np.ndarray], name: Colour) -> np.ndarray:
-    return np.stack([recolour_frame(frame, colour_of(DAY, name)) for frame in frames])
+    return shown_in(colour_of(DAY, name), frames)
+
+
+def shown_in(colour: np.ndarray, frames: list[np.ndarray]) -> np.ndarray:
+    return np.stack([recolour_frame(frame, colour) for frame in frames])
+
+
+LIFTED = colour_of(DAY, "lifted")
+LIFTED[4] = 0  # by gamma and blur alone
+BLURRED = UNCHANGED.copy()
+BLURRED[6] = 1
 
 
 @pytest.mark.parametrize("name", ["half", "whole"])
@@ -69,9 +80,9 @@ def test_each_frame_is_measured_by_itself() -> None:
     """A camera that comes out of a tunnel: what is seen follows at once."""
     dark, bright = noise(50, 30)[0], noise(160, 30)[0]
     image = torch.from_numpy(np.stack([dark, bright])).permute(0, 3, 1, 2).float()
-    both = recolour(image, torch.from_numpy(colour_of(DAY, "lifted_half")))
+    both = recolour(image, torch.from_numpy(colour_of(DAY, "lifted")))
     for frame, seen in zip((dark, bright), both, strict=True):
-        alone = recolour_frame(frame, colour_of(DAY, "lifted_half"))
+        alone = recolour_frame(frame, colour_of(DAY, "lifted"))
         assert np.abs(seen.permute(1, 2, 0).numpy() - alone).max() <= 0.5
 
 
@@ -118,7 +129,7 @@ def test_the_default_knows_its_daylight() -> None:
     assert load_base().daylight is not None
 
 
-@pytest.mark.parametrize("name", ["half", "whole", "lifted_half"])
+@pytest.mark.parametrize("name", ["half", "whole", "lifted"])
 def test_dusk_and_fog_come_nearer_to_day(name: Colour) -> None:
     for shift in (Shift("night", 0.45), Shift("fog", 0.6)):
         frames = [np.ascontiguousarray(Drive(s).frame(30, shift)[0]) for s in (4, 5)]
@@ -136,23 +147,43 @@ def test_both_looks_come_by_turns() -> None:
 
 @pytest.mark.parametrize(("mean", "spread"), [(45, 10), (60, 16), (100, 25)])
 def test_the_dark_is_lifted_to_the_least_of_daylight(mean: float, spread: float) -> None:
-    seen = shown(noise(mean, spread), "lifted")
+    seen = shown_in(LIFTED, noise(mean, spread))
     assert abs(seen.mean() - DAY.mean[0].mean()) < 4
 
 
-def test_the_night_is_lifted_no_further_than_its_noise_allows() -> None:
+@pytest.mark.parametrize("name", ["lifted", "gamma alone"])
+def test_the_night_is_lifted_no_further_than_its_noise_allows(name: str) -> None:
+    """At the least gamma no offset fogs what is left dark, whatever the way is."""
     frame = np.full((4, 4, 3), 12, np.uint8)
-    seen = recolour_frame(frame, colour_of(DAY, "lifted"))
+    colour = colour_of(DAY, "lifted") if name == "lifted" else LIFTED
+    seen = recolour_frame(frame, colour)
     assert seen.mean() == round(255 * (12 / 255) ** LEAST_GAMMA) < DAY.mean[0].mean() - 20
+
+
+@pytest.mark.parametrize(("over", "share"), [(0, 0.0), (0.25, 0.25), (0.5, 0.5), (1, 1), (2, 1)])
+def test_the_way_fades_as_the_gamma_nears_its_least(over: float, share: float) -> None:
+    """An image (of one level, a factor does nothing) whose gamma is so many FADING above it: from
+    where the gamma takes it, the level 80, the offset goes `share` of the way to 100."""
+    gamma = LEAST_GAMMA + over * FADING
+    level = 255 * (80 / 255) ** (1 / gamma)
+    image = torch.full((1, 3, 4, 4), level)
+    colour = torch.from_numpy(UNCHANGED.copy())
+    colour[0], colour[4:6] = 80, 1
+    colour[0, 0] = 100  # of red alone; the gamma looks at the mean of all three
+    colour[0, 1:] = 70
+    seen = recolour(image, colour)[0, :, 0, 0]
+    assert torch.allclose(seen, torch.tensor([80 + share * 20, 80.0, 80.0]), atol=0.01)
+
+
+def test_without_a_gamma_the_way_is_whole_in_the_darkest_night() -> None:
+    frames = noise(12, 4)
+    moved = shown(frames, "whole").mean()
+    assert moved > np.stack(frames).mean() + MOST_MOVED - 4
 
 
 def test_what_is_bright_enough_is_only_blurred() -> None:
     frames = noise(150, 30)
-    assert abs(shown(frames, "lifted").mean() - np.stack(frames).mean()) < 0.5
-
-
-BLURRED = UNCHANGED.copy()
-BLURRED[6] = 1
+    assert abs(shown_in(LIFTED, frames).mean() - np.stack(frames).mean()) < 0.5
 
 
 def test_blur_takes_the_noise_and_leaves_the_light() -> None:

@@ -41,8 +41,7 @@ GOOD = [
 def test_all_that_is_free_competes() -> None:
     found = champions(Config(), GOOD[1], GOOD, DAYLIGHT, HERE)
     assert list(found) == [
-        SERVING, BASE, "a2", "base, lifted_half", "base, half", "base, whole", "base, lifted",
-        "a1, lifted_half",
+        SERVING, BASE, "a2", "base, lifted", "base, half", "base, whole", "a1, lifted",
     ]  # fmt: skip
     moved = found["base, whole"].bundle.inputs
     assert np.array_equal(moved["colour"], colour_of(DAYLIGHT, "whole"))
@@ -50,9 +49,9 @@ def test_all_that_is_free_competes() -> None:
 
 
 def test_the_base_that_serves_competes_once() -> None:
-    few = replace(Config(), gate=GateConfig(normalise=("half", "lifted_half")))
+    few = replace(Config(), gate=GateConfig(normalise=("half", "lifted")))
     found = champions(few, GOOD[0], GOOD[:1], DAYLIGHT, HERE)
-    assert list(found) == [SERVING, "base, lifted_half", "base, half"]
+    assert list(found) == [SERVING, "base, lifted", "base, half"]
 
 
 def test_a_base_that_knows_no_daylight_is_not_recoloured() -> None:
