@@ -53,7 +53,7 @@ def looks(
 ) -> tuple[Frames, Scenes | None]:
     """What a round learns from: the stream's frames and, in their light, the source's scenes; by
     turns in `colour` where something is to serve in it."""
-    worn = None if scenes is None else scenes.in_light_of(frames)
+    worn = None if scenes is None else scenes.in_light_by_height_of(frames)
     if colour is None:
         return frames, worn
     if worn is not None:

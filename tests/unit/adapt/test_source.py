@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from acclimate.adapt.source import (
+    BANDS,
     JUDGED,
     LEARNED,
     dressed,
+    dressed_by_height,
     scenes_to_judge_by,
     scenes_to_learn_from,
 )
@@ -25,6 +29,8 @@ from acclimate.errors import SourceError
 from acclimate.world import IGNORE
 from benchmarks.scenes import DEV, fresh_seeds
 
+Dress = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.uint8]]
+DRESSES: tuple[Dress, ...] = (dressed_by_height, dressed)
 SIZE, WORLD = (40, 56), load_served("world")
 
 
@@ -44,17 +50,36 @@ def test_levels_are_as_frequent_as_the_streams_and_their_order_the_scenes(pair: 
         assert np.abs(quantiles[0] - quantiles[1]).max() <= 4
 
 
-def test_in_its_own_look_it_is_itself(pair: list[Any]) -> None:
+@pytest.mark.parametrize("dress", DRESSES)
+def test_in_its_own_look_it_is_itself(pair: list[Any], dress: Dress) -> None:
     both = np.stack(pair)
-    assert np.array_equal(dressed(both, both), both)
+    assert np.array_equal(dress(both, both), both)
+    assert np.array_equal(dress(both, both[:, :, ::-1]), both)
+
+
+def test_whatever_the_height_for_a_judge(pair: list[Any]) -> None:
+    both = np.stack(pair)
     assert np.array_equal(dressed(both, both[:, ::-1]), both)
 
 
-def test_one_curve_for_all_scenes(pair: list[Any]) -> None:
+@pytest.mark.parametrize("dress", DRESSES)
+def test_one_curve_for_all_scenes(pair: list[Any], dress: Dress) -> None:
     """A dark scene among bright ones stays the dark one."""
     both = np.stack(pair)
-    worn = dressed(both, both // 2)
+    worn = dress(both, both // 2)
     assert np.abs(worn.astype(float) - both / 2).max() <= 1
+
+
+def test_by_night_the_sky_is_dark() -> None:
+    """Brighter above than below by day, and the other way round in the stream: no curve for all
+    levels turns that, and those of a lesson do."""
+    rows = np.linspace(200, 40, 64).round().astype(np.uint8)
+    day = np.tile(rows[:, None, None], (2, 1, 16, 3))
+    night = np.ascontiguousarray(day[:, ::-1])
+    lesson, judged = (dress(day, night)[0, :, 0, 0].astype(int) for dress in DRESSES)
+    assert np.abs(lesson - night[0, :, 0, 0]).max() <= 160 / BANDS
+    assert (np.diff(lesson) >= 0).all()
+    assert (np.diff(judged) < 0).all()
 
 
 def test_an_embedded_base_has_the_world(pair: list[Any]) -> None:
