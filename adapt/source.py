@@ -11,7 +11,7 @@ and contrast, not rain or snow, and neither lamps nor noise.
 A curve keeps the order of levels: the sky would stay the brightest by night too, and fog as thick
 before the bonnet as above the roofs. What is learned from therefore has curves for each BANDS-th of
 the height: what a camera sees above differs from what it sees below wherever it drives. With them
-comes a little of what the stream happens to show there. That costs a lesson nothing; a judge it
+comes a little of what the stream happens to show there: a lesson bears that, and a judge it
 misleads (in an evening of dev streams it named colours 5.7 points behind the best).
 """
 
