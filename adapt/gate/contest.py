@@ -142,11 +142,15 @@ class Contest:
 
     def free_winner(self) -> str | None:
         """The best champion if it is not what serves and beats it by the margin, with confidence,
-        and either labels say so too or what is seen does not jump."""
+        and either labels say so too or what is seen does not jump. For the way back to the base
+        labels are enough: by them alone an adapter may come, and by them it goes."""
         best, serving = self.champions[self.best], self.champions[SERVING]
-        learned = any(_differ(one, self.base) for one in (best, serving))
-        margin = self.settings.margin_learned if learned else self.settings.margin
+        adapted, adapts = (_differ(one, self.base) for one in (serving, best))
         told = self.told(best, serving)
+        least = self.settings.margin_dressed
+        if adapted and not adapts and told is not None and told.low >= least:
+            return self.best
+        margin = self.settings.margin_learned if adapted or adapts else self.settings.margin
         known = told is not None and told.low >= margin
         sound = known or self.jump(best) <= self.settings.max_jump_js
         better = self.best != SERVING and self.over_serving.low >= margin

@@ -133,6 +133,18 @@ def test_an_adapter_meets_the_base_in_the_colours_that_suit_it(
     assert over(contest, "a1 moved", "base moved").mean < 0
 
 
+@pytest.mark.parametrize(("right", "back"), [(True, "base"), (False, None)])
+def test_by_labels_an_adapter_goes_as_it_came(
+    engine: Any, frames: Any, valid: Any, gate: Any, truth: Any, right: bool, back: str | None
+) -> None:
+    """The stream's own frames do not tell them apart; labels of dressed scenes do."""
+    said = (truth if right else (truth + 1) % 3).astype(np.uint8)
+    bundles = {SERVING: contender("a1", error=0.3), BASE: contender("base", error=0.1, luck=0)}
+    wide = replace(gate, margin_learned=60.0)
+    contest = Contest(engine, frames, valid, bundles, wide, Lesson(np.stack(frames), said, None))
+    assert (contest.best, contest.free_winner()) == (BASE, back)
+
+
 def test_champions_are_asked_once(hold: Any, engine: Any) -> None:
     contest = hold(0.3, other=0.2)
     asked = len(engine.asked)
