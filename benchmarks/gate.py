@@ -103,7 +103,7 @@ def table(results: dict[str, Any]) -> str:
     named = results["kinds"] | {"all": results["summary"]}
     for kind, found in named.items():
         lines.append(f"{kind:<20}" + "".join(f"{value:>9}" for value in found.values()))
-    return "\n".join([*lines, f"area under the ROC of the margin: {results['roc']['auc']:.3f}"])
+    return "\n".join([*lines, f"area under the ROC of the margins: {results['roc']['auc']:.3f}"])
 
 
 def main() -> None:

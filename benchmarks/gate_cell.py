@@ -40,7 +40,7 @@ from acclimate.runtime.engines import open_engine
 from acclimate.world import Drive, Shift
 from benchmarks.drive import FPS, STRIDE
 from benchmarks.gate_candidates import Candidate, Plan, Workshop, candidates
-from benchmarks.gate_numbers import effect
+from benchmarks.gate_numbers import effect, surplus
 from benchmarks.gate_truth import Truth, labelled_frames, probation
 from benchmarks.scenes import Frame
 
@@ -220,7 +220,7 @@ def judge_one(trial: Trial, truth: Truth, candidate: Candidate) -> Row:
     row = {
         "kind": kind, "name": name, "champion": contest.best, "accepted": verdict.accepted,
         "reasons": list(verdict.reasons), "gain": numbers.get("gain"),
-        "score": numbers.get("dressed_low", numbers.get("gain_low")), "numbers": numbers,
+        "score": surplus(numbers, contest.settings), "numbers": numbers,
         "judge_s": numbers.get("judged_s"), "true_gain": None,
     }  # fmt: skip
     if not all(np.isfinite(value).all() for value in bundle.inputs.values()):

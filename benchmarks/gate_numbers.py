@@ -1,15 +1,17 @@
-"""What became of candidates: counts by kind, and the ROC of the margin."""
+"""What became of candidates: counts by kind, and the ROC of both judges' margins."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from acclimate.configs.gate import GateConfig
+
 HARMFUL, HELPFUL = -0.5, 1.0  # points of true mIoU: falls by more, rises by more
-CONTEST = "gain over "  # how the reason of a lost contest begins
+CONTEST = ("gain over ", "duel ", "dressed_gain ")  # how reasons of a lost contest begin
 Row = dict[str, Any]
 Values = NDArray[np.float64]
 
@@ -42,10 +44,23 @@ def within_bounds(row: Row) -> bool:
     return all(reason.startswith(CONTEST) for reason in row["reasons"])
 
 
+def surplus(numbers: Mapping[str, float], gate: GateConfig) -> float | None:
+    """Points by which the surer of the two judges is surer than it must be, of those that the other
+    does not speak against (`acclimate.adapt.gate.judges`); None where nothing was measured."""
+    if "gain_low" not in numbers:
+        return None
+    by_stream = numbers["gain_low"] - gate.margin_learned
+    if "dressed_low" not in numbers:
+        return by_stream
+    by_labels = numbers["dressed_low"] - gate.margin_dressed
+    open_ways = [by_labels] if numbers["gain"] >= -gate.max_duel_loss else []
+    open_ways += [by_stream] if numbers["dressed_gain"] >= -gate.max_dressed_loss else []
+    return max(open_ways, default=min(by_labels, by_stream))
+
+
 def scores(rows: Sequence[Row], bounds: bool = True) -> Values:
-    """Each one's lower bound, of the gain on dressed scenes where there are some, else of the
-    duel's; -inf where nothing was measured or, with `bounds`, where another bound refuses it
-    whatever the margin."""
+    """Each one's surplus; -inf where nothing was measured or, with `bounds`, where another bound
+    refuses it whatever the margins."""
     return np.array([
         row["score"] if row["score"] is not None and (within_bounds(row) or not bounds)
         else -np.inf for row in rows

@@ -1,4 +1,4 @@
-"""gate.json as a picture: measured against true gain, and the ROC of the margin."""
+"""gate.json as a picture: measured against true gain, and the ROC of the margins."""
 
 from __future__ import annotations
 
@@ -31,11 +31,9 @@ def picture(results: dict[str, Any], path: Path) -> None:
 
 def scatter(axis: Axes, results: dict[str, Any]) -> None:
     """A point a candidate: full where only the contest decides, a cross where a bound refuses."""
-    gate = results["settings"]["gate"]
-    margin = gate["margin_dressed" if gate["dressed"] else "margin_learned"]
     axis.axvspan(SHOWN[0], HARMFUL, color="#f6dcdc", lw=0)
     axis.axvspan(HELPFUL, SHOWN[1], color="#dcefe4", lw=0)
-    axis.axhline(margin, color="black", lw=0.8, ls="--", label=f"margin {margin:g}")
+    axis.axhline(0, color="black", lw=0.8, ls="--")
     shown = [row for row in results["rows"] if None not in (row["true_gain"], row["score"])]
     for number, kind in enumerate(results["kinds"]):
         for sound, marker in ((True, "o"), (False, "x")):
@@ -45,7 +43,7 @@ def scatter(axis: Axes, results: dict[str, Any]) -> None:
             axis.scatter(x, y, s=26, marker=marker, color=f"C{number}", label=label, lw=1.1)
     axis.set(
         xlim=SHOWN, ylim=SHOWN, xlabel="true gain over the best that is free, points of mIoU",
-        ylabel="lower bound of the gain that the gate measured",
+        ylabel="points by which a judge is surer of a gain than it must be",
     )  # fmt: skip
     axis.set_title("red: harmful, green: helpful; x: refused by another bound", fontsize=10)
     axis.legend(frameon=False, fontsize=8, loc="upper left")

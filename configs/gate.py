@@ -21,10 +21,11 @@ class GateConfig:
     only the base's colours change, else by `margin_learned`. "not_worse" asks of what was learned
     only that it is not surely worse. In the eyes of the best's own changed views it may lose
     `max_teacher_drop`.
-    Labelled scenes of the source in the stream's look decide where there are some (`dressed`; of
-    the embedded bases and `model.source_dir`): what was learned must gain `margin_dressed` there,
-    at `confidence`, and not lose more than `max_duel_loss` in the duel; then bounds that ask for
-    sameness are not asked.
+    Labelled scenes of the source in the stream's look (`dressed`; of the embedded bases and
+    `model.source_dir`): where there are some, what was learned must gain `margin_dressed` there, at
+    `confidence`, and not lose more than `max_duel_loss` in the duel, or gain `margin_learned` in
+    the duel and not lose more than `max_dressed_loss` there; then bounds that ask for sameness are
+    not asked.
     Memory: it may lose `max_memory_drop` on `memory_frames` frames of earlier conditions, of which
     all bundles together keep `memory_mb`, and `max_source_drop` on the source's probe scenes.
     `labelled_dir`: pictures of yours; the mean may lose `max_labelled_drop`, each safety class
@@ -42,8 +43,9 @@ class GateConfig:
     margin_learned: float = 1.5
     max_teacher_drop: float = 6.0
     dressed: bool = True
-    margin_dressed: float = 0.05
+    margin_dressed: float = 0.2
     max_duel_loss: float = 1.0
+    max_dressed_loss: float = 1.0
     normalise: tuple[Colour, ...] = ("half", "whole")
     recall: int = 1
     frames: int = 12

@@ -29,6 +29,7 @@ from functools import cached_property, partial
 import numpy as np
 
 from acclimate.adapt.gate.duel import Reference, duel, reference, steadier
+from acclimate.adapt.gate.judges import weigh
 from acclimate.adapt.gate.looks import Frame, Looks, look
 from acclimate.adapt.gate.memory import Lesson
 from acclimate.adapt.signals.agreement import RARE, Mask, Tables, present, shares
@@ -141,19 +142,21 @@ class Contest:
         return jensen_shannon(said[0], said[1])
 
     def free_winner(self) -> str | None:
-        """The best champion if it is not what serves and beats it by the margin, with confidence,
-        and either labels say so too or what is seen does not jump. For the way back to the base
-        labels are enough: by them alone an adapter may come, and by them it goes."""
-        best, serving = self.champions[self.best], self.champions[SERVING]
-        adapted, adapts = (_differ(one, self.base) for one in (serving, best))
+        """The best champion if it is not what serves and surely beats it, and either labels say so
+        too or what is seen does not jump. Weights that differ are weighed as a candidate's are: an
+        adapter goes as it came."""
+        if self.best == SERVING:
+            return None
+        best, serving, settings = self.champions[self.best], self.champions[SERVING], self.settings
         told = self.told(best, serving)
-        least = self.settings.margin_dressed
-        if adapted and not adapts and told is not None and told.low >= least:
-            return self.best
-        margin = self.settings.margin_learned if adapted or adapts else self.settings.margin
-        known = told is not None and told.low >= margin
-        sound = known or self.jump(best) <= self.settings.max_jump_js
-        better = self.best != SERVING and self.over_serving.low >= margin
+        if _differ(best, serving):
+            better = not weigh(self.duel(best, serving), told, settings, SERVING)[0]
+            least = settings.margin_dressed
+        else:
+            least = settings.margin_learned if _differ(best, self.base) else settings.margin
+            better = self.over_serving.low >= least
+        known = told is not None and told.low >= least
+        sound = known or self.jump(best) <= settings.max_jump_js
         return self.best if better and sound else None
 
 

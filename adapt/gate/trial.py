@@ -3,9 +3,8 @@
 Needs no daemon: a `Court` for a set of held-out frames and champions, then `court.judge(bundle)`
 for as many candidates as there are; the champions are asked once.
 
-Where there are labelled scenes in the stream's look, they decide (`acclimate.adapt.source`).
-Elsewhere the duel does. It takes one class everywhere for steady, and labels know nothing of a
-class that they lack: there a candidate must not be far from what the best champion's own views say,
+Labels of dressed scenes and a duel decide together (`acclimate.adapt.gate.judges`). Where there are
+none, or they lack a class, a candidate must not be far from what the best champion's own views say,
 however much it gains.
 """
 
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from acclimate.adapt.gate.contest import SERVING, Contender, Contest
+from acclimate.adapt.gate.judges import weigh
 from acclimate.adapt.gate.memory import Lesson
 from acclimate.adapt.signals.agreement import Tables, mean_iou_of, present, tables
 from acclimate.adapt.signals.bootstrap import Gain, paired_gain
@@ -68,18 +68,19 @@ class Court:
         bounds = self._bounds(one)
         numbers = {"gain": gain.mean, "gain_low": gain.low, "gain_high": gain.high}
         numbers |= {"teacher_drop": -fall.mean} | bounds.numbers | self._drops(bundle)
-        short, worth, least = self._short(gain), gain, -self.contest.settings.margin
-        broken = [*bounds.reasons, *self._broken(numbers)]
-        if (told := self._told(one)) is not None:
+        broken, told = [*bounds.reasons, *self._broken(numbers)], self._told(one)
+        settings, over = self.contest.settings, self.card(self.contest.best, gain)["over"]
+        lenient = settings.contest == "not_worse"
+        short, worth = weigh(gain, told, settings, over, lenient)
+        if told is not None:
             numbers |= {"dressed_gain": told.mean, "dressed_low": told.low}
-            short, worth = self._short_of(told) + self._lost(gain), told
             if self.contest.labels_cover:
                 broken = [reason for reason in broken if not _of_views(reason)]
         broken += self._behind(one, numbers)
         if self.labelled is not None:
             broken += self._floors(bundle, numbers)
         reasons = short + broken
-        sound = not broken and min(worth.high, gain.high) >= least
+        sound = not broken and min(worth.high, gain.high) >= -settings.margin
         numbers |= self.report(one) if self.report else {}
         numbers["judged_s"] = round(time.monotonic() - started, 2)
         card = self.card(self.contest.best, worth)
@@ -132,31 +133,6 @@ class Court:
         )
         against = contest.against_best.at(valid)
         return judge(served, before, after, against, contest.settings, contest.classes)
-
-    def _short(self, gain: Gain) -> list[str]:
-        """Why the contest is lost, if it is."""
-        settings, over = self.contest.settings, self.card(self.contest.best, gain)["over"]
-        if settings.contest == "not_worse":
-            fine, needed = gain.high >= -settings.margin, "must not be worse"
-        else:
-            fine, needed = (
-                gain.low >= settings.margin_learned,
-                f"{settings.margin_learned:g} needed",
-            )
-        return [] if fine else [f"gain over {over} {gain}, {needed}"]
-
-    def _short_of(self, told: Gain) -> list[str]:
-        """Why labels of dressed scenes are not enough, if they are not."""
-        settings, over = self.contest.settings, self.card(self.contest.best, told)["over"]
-        least, lenient = settings.margin_dressed, settings.contest == "not_worse"
-        fine = told.high >= -least if lenient else told.low >= least
-        needed = "must not be worse" if lenient else f"{least:g} needed"
-        return [] if fine else [f"gain over {over} on dressed scenes {told}, {needed}"]
-
-    def _lost(self, gain: Gain) -> list[str]:
-        """The stream's own frames speak against it, whatever dressed scenes say."""
-        least = -self.contest.settings.max_duel_loss
-        return [] if gain.mean >= least else [f"duel {gain.mean:.2f} must be >= {least:g}"]
 
     def _behind(self, one: Contender, numbers: Numbers) -> list[str]:
         """What serves may be better than the best that is free, though not surely."""

@@ -14,8 +14,11 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from acclimate.adapt.gate.judges import weigh
 from acclimate.adapt.lora import lora_tensors
+from acclimate.adapt.signals.bootstrap import Gain
 from acclimate.adapt.source import Scenes
+from acclimate.configs.gate import GateConfig
 from acclimate.configs.schema import Config, ProbationConfig
 from acclimate.configs.vocabulary import load_vocabulary
 from acclimate.runtime.bundle import Bundle
@@ -36,7 +39,7 @@ from benchmarks.gate_candidates import (
     two_swapped,
     with_colour,
 )
-from benchmarks.gate_numbers import area, by_kind, counts, curve, effect, roc
+from benchmarks.gate_numbers import area, by_kind, counts, curve, effect, roc, surplus
 from benchmarks.gate_plot import picture
 from benchmarks.gate_truth import CLEAR, Truth, probation
 from benchmarks.scenes import DEV, DEV_STREAMS
@@ -107,6 +110,30 @@ def test_area_is_that_of_scikit_learn_with_ties_and_refusals() -> None:
     expected = roc_auc_score([1] * 50 + [0] * 70, scores)
     assert area(false, true) == pytest.approx(expected)
     assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("duel", "told", "score"),
+    [
+        ((3.0, 2.0), None, 0.5), ((0.5, 0.0), (1.0, 0.25), 0.2), ((3.0, 2.0), (0.3, -0.2), 0.5),
+        ((-2.0, -3.0), (4.0, 3.0), -4.5), ((9.0, 8.0), (-2.0, -3.0), -3.05),
+        ((-2.0, -3.0), (-9.0, -9.5), -9.55),
+    ],
+)  # fmt: skip
+def test_the_surplus_is_that_of_the_judge_whom_nobody_contradicts(
+    duel: Any, told: Any, score: float
+) -> None:
+    """Its sign is the gate's own verdict, whichever way a candidate takes."""
+    settings = GateConfig(margin_learned=1.5, margin_dressed=0.05)
+    numbers = {"gain": duel[0], "gain_low": duel[1]}
+    if told is not None:
+        numbers |= {"dressed_gain": told[0], "dressed_low": told[1]}
+    found = surplus(numbers, settings)
+    assert found == pytest.approx(score)
+    sides = [None if one is None else Gain(one[0], one[1], 9.0) for one in (duel, told)]
+    assert sides[0] is not None
+    assert (score >= 0) is not bool(weigh(sides[0], sides[1], settings, "base")[0])
+    assert surplus({}, settings) is None
 
 
 def test_what_another_bound_refuses_no_margin_accepts() -> None:
