@@ -5,7 +5,7 @@ frames takes one class everywhere for steady. So one of them has to be sure, and
 speak against it. Without dressed scenes the duel alone has to be sure.
 
 On two dev streams under eight looks labels alone, with a duel that is not against it, accept 33 of
-60 candidates that help; both ways together 42; of 57 that harm either takes one, of -0.6 in rain.
+60 candidates that help; both ways together 42; of 66 that harm either takes one, of -0.6 in rain.
 What labels say below 0.2 decided nothing but swaps that neither help nor harm.
 """
 
