@@ -18,7 +18,8 @@ class GateConfig:
     learned must beat the best of what serves, the base, both in the colours `adapt.colour`, the
     base in those of `normalise`, and the `recall` nearest good adapters. The best of them, by the
     stream's frames and dressed scenes together, serves if it beats what does: by `margin` where
-    only the base's colours change, else by `margin_learned`. "not_worse" asks of what was learned
+    only the base's colours change, by `margin_learned` an adapter's, else as a candidate has to.
+    "not_worse" asks of what was learned
     only that it is not surely worse. In the eyes of the best's own changed views it may lose
     `max_teacher_drop`.
     Labelled scenes of the source in the stream's look (`dressed`; of the embedded bases and

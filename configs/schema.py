@@ -152,8 +152,7 @@ _SHARES = adapt.SHARES | {
 _MAY_BE_ZERO = adapt.MAY_BE_ZERO | {
     "http_port", "tcp_port", "latest_hz", "novelty", "max_labelled_drop", "max_safety_drop",
     "margin", "margin_learned", "margin_dressed", "max_duel_loss", "max_dressed_loss",
-    "recall",
-    "memory_frames", "max_memory_drop", "max_source_drop", "shadow.frames",
+    "recall", "memory_frames", "max_memory_drop", "max_source_drop", "shadow.frames",
     "entropy_weight", "histogram_weight", "rounds_per_hour", "min_change", "min_light",
     "min_contrast", "max_age_hours", "outputs.hz", "latency_seconds",
 }  # fmt: skip
