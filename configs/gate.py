@@ -19,9 +19,8 @@ class GateConfig:
     base in those of `normalise`, and the `recall` nearest good adapters. The best of them, by the
     stream's frames and dressed scenes together, serves if it beats what does: by `margin` where
     only the base's colours change, by `margin_learned` an adapter's, else as a candidate has to.
-    "not_worse" asks of what was learned
-    only that it is not surely worse. In the eyes of the best's own changed views it may lose
-    `max_teacher_drop`.
+    "not_worse" asks of what was learned only that it is not surely worse. In the eyes of the best's
+    own changed views it may lose `max_teacher_drop`.
     Labelled scenes of the source in the stream's look (`dressed`; of the embedded bases and
     `model.source_dir`): where there are some, what was learned must gain `margin_dressed` there, at
     `confidence`, and not lose more than `max_duel_loss` in the duel, or gain `margin_learned` in
