@@ -68,9 +68,9 @@ class Court:
         bounds = self._bounds(one)
         numbers = {"gain": gain.mean, "gain_low": gain.low, "gain_high": gain.high}
         numbers |= {"teacher_drop": -fall.mean} | bounds.numbers | self._drops(bundle)
-        broken, told = [*bounds.reasons, *self._broken(numbers)], self._told(one)
-        settings, over = self.contest.settings, self.card(self.contest.best, gain)["over"]
-        lenient = settings.contest == "not_worse"
+        broken = [*bounds.reasons, *self._broken(numbers)]
+        told, settings = self.contest.told(one, self.best), self.contest.settings
+        over, lenient = self._named(self.contest.best), settings.contest == "not_worse"
         short, worth = weigh(gain, told, settings, over, lenient)
         if told is not None:
             numbers |= {"dressed_gain": told.mean, "dressed_low": told.low}
@@ -115,8 +115,12 @@ class Court:
 
     def card(self, over: str, gain: Gain) -> dict[str, Any]:
         """What a bundle's manifest says it earned, and over what."""
-        over_id = self.contest.champions[SERVING].bundle.id if over == SERVING else over
-        return {"over": over_id, **gain.to_dict(), "confidence": self.contest.settings.confidence}
+        confidence = self.contest.settings.confidence
+        return {"over": self._named(over), **gain.to_dict(), "confidence": confidence}
+
+    def _named(self, champion: str) -> str:
+        """As people know it."""
+        return self.contest.champions[SERVING].bundle.id if champion == SERVING else champion
 
     def instead(self, name: str) -> Verdict:
         """That a free alternative should serve, with its card: what it earned over what does."""
@@ -155,10 +159,6 @@ class Court:
             for name, most in bounds.items()
             if name in numbers and not numbers[name] <= most
         ]
-
-    def _told(self, one: Contender) -> Gain | None:
-        """Over the best champion on dressed scenes, by their labels."""
-        return self.contest.told(one, self.best)
 
     def _drops(self, bundle: Bundle) -> Numbers:
         """Points of mIoU lost on what must not be forgotten: against what serves on earlier
