@@ -72,7 +72,7 @@ class Leaver:
         adapter: Path | None,
     ) -> None:  # fmt: skip
         contest = self.court.contest
-        said = look(contest.engine, bundle, contest.frames, 1).plain[:, contest.valid]
+        said = look(contest.engine, bundle, contest.frames, 1).plain  # the bonnet, too, as served
         whole = manifest | {
             "created": time.time(), "verdict": verdict.to_dict(), "card": verdict.card,
             "condition": condition([entry.embedding for entry, _ in self.training]),

@@ -40,7 +40,9 @@ NOTES = (
     "Rows without a gate take the same number of steps in each segment, far fewer than their "
     "papers: warm-up and rates of the presets are as published. Baselines have our optimiser, no "
     "colours and no watch; RDumb's reset is shortened to the streams.",
-    "A round at every segment's end, also where drift would not ask for one; no probation.",
+    "A round at every segment's end, also where drift would not ask for one; no probation. All "
+    "of its steps are taken, however long that is: adapt.deadline_s, 75 s as it comes, would end "
+    "rounds of slow machines earlier.",
 )
 
 
@@ -51,7 +53,8 @@ def units(plan: Plan, seeds: Sequence[int]) -> list[Unit]:
         for base in BASES:
             for row in (WHOLE, FREE):
                 listed += [Unit(base, stream, row, seed) for stream in STREAMS]
-        listed += [Unit(base, "sudden", row, seed) for base in BASES for row in UNGATED]
+        for stream in STREAMS:
+            listed += [Unit(base, stream, row, seed) for base in BASES for row in UNGATED]
     return [unit for unit in listed if not (plan.quick and unit.base != "default")]
 
 

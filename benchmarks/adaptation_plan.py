@@ -34,7 +34,8 @@ class Plan:
         return (QUICK if self.quick else STREAMS)[stream]
 
     def config(self, base: str, blocks: int = 0) -> Config:
-        """The product's, on one thread."""
+        """The product's on one thread, but for rounds without a deadline, over a segment's frames,
+        and a drift trigger that learns what is usual from few of them."""
         config = Config(model=ModelConfig(base))
         adapt = replace(
             config.adapt, steps=self.round_steps or config.adapt.steps,

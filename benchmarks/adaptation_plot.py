@@ -12,6 +12,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+from benchmarks.adaptation_tables import worst_class
+
 KEYS = {"default": "summary", "augmented": "summary_augmented"}
 LINES = {
     "frozen": ("frozen", "#c9c9c9", 1.5),
@@ -63,8 +65,9 @@ def _along(axis: Any, results: Mapping[str, Any], base: str, segments: list[str]
         values = [shifts[name][key] for name in names]
         axis.plot(x, values, color=color, linewidth=width, marker="o", markersize=3, label=label)
     _adapted(axis, results["details"][base], names)
+    _worst(axis, results["details"][base], names)
     axis.set_xticks(x, [name.replace("_", "\n") for name in names], fontsize=8)
-    axis.set_ylabel("mIoU, %")
+    axis.set_ylabel("mIoU, %; dotted: the worst class's IoU")
     axis.spines[["top", "right"]].set_visible(False)
 
 
@@ -83,6 +86,14 @@ def _adapted(axis: Any, details: Mapping[str, Any], names: list[str]) -> None:
     axis.plot(range(len(names)), means["adapted"], "o", color=ADAPTED, label=label)
     for at, values in enumerate(ends["adapted"]):
         axis.plot([at] * len(values), values, "k.", markersize=2)
+
+
+def _worst(axis: Any, details: Mapping[str, Any], names: list[str]) -> None:
+    """The class known least by the best that is free and by the whole system, dotted."""
+    for row, color in (("best_free", LINES["best_free"][1]), ("adapted", ADAPTED)):
+        values = [worst_class(details[name], row) for name in names]
+        if None not in values:
+            axis.plot(range(len(names)), values, ":", color=color, linewidth=1.5)  # type: ignore
 
 
 def _earned(axis: Any, details: Mapping[str, Any]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 Results = Mapping[str, Any]
 TARGETS = (
     ("gradual_night", "gain_over_concepts", 10.0), ("night", "gain_over_best_free", 3.0),
@@ -70,16 +72,27 @@ def _shifts(results: Results, base: str) -> str:
 def shifts_table(title: str, shifts: Results, details: Results) -> str:
     """One line a segment or test."""
     head = ("frozen", "+ concepts", "best free", "adapted", "over concepts", "over best free",
-            "best without a gate")  # fmt: skip
+            "best without a gate", "worst class: concepts, free, adapted")  # fmt: skip
     lines = [_line([f"{title}, mIoU %", *head]), "|---" * (len(head) + 1) + "|"]
     for segment, row in shifts.items():
         told, others = details[segment], row["baselines"]
         best = max(others, key=lambda name: others[name], default="")
         numbers = [row[k] for k in ("frozen", "frozen_with_concepts", "best_free", "adapted")]
         gains = [_gain(told[f"gain_over_{over}"]) for over in ("concepts", "best_free")]
-        lines.append(_line([segment.replace("_", " "), *map(_number, numbers), *gains,
-                            f"{_number(others[best])} ({best})" if best else ""]))  # fmt: skip
+        ungated = f"{_number(others[best])} ({best})" if best else ""
+        worst = [worst_class(told, row) for row in ("frozen_with_concepts", "best_free", "adapted")]
+        lines.append(_line([segment.replace("_", " "), *map(_number, numbers), *gains, ungated,
+                            ", ".join(map(_number, worst))]))  # fmt: skip
     return "\n".join(lines)
+
+
+def worst_class(told: Results, row: str) -> float | None:
+    """A segment's details -> IoU of the class that a row knows least, mean over seeds; "best_free"
+    is each seed's own."""
+    chosen = told["best_free"] if row == "best_free" else dict.fromkeys(told["best_free"], row)
+    rows = told["rows"]
+    found = [rows[name][s]["worst"][1] for s, name in chosen.items() if s in rows.get(name, {})]
+    return float(np.mean(found)) if found else None
 
 
 def _targets(results: Results) -> str:

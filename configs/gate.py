@@ -25,11 +25,11 @@ class GateConfig:
     `model.source_dir`): where there are some, what was learned must gain `margin_dressed` there, at
     `confidence`, and not lose more than `max_duel_loss` in the duel, or gain `margin_learned` in
     the duel and not lose more than `max_dressed_loss` there; then bounds that ask for sameness are
-    not asked.
+    not asked, unless those labels lack a class that is seen.
     Memory: it may lose `max_memory_drop` on `memory_frames` frames of earlier conditions, of which
     all bundles together keep `memory_mb`, and `max_source_drop` on the source's probe scenes.
-    `labelled_dir`: pictures of yours; the mean may lose `max_labelled_drop`, each safety class
-    `max_safety_drop`.
+    `labelled_dir`: pictures of yours; against what serves and against the base the mean may lose
+    `max_labelled_drop`, each safety class `max_safety_drop`.
     """
 
     min_pseudo_miou: float = 0.5

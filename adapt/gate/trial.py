@@ -22,7 +22,7 @@ from acclimate.adapt.gate.judges import weigh
 from acclimate.adapt.gate.memory import Lesson
 from acclimate.adapt.signals.agreement import Tables, mean_iou_of, present, tables
 from acclimate.adapt.signals.bootstrap import Gain, paired_gain
-from acclimate.adapt.signals.floors import below_floor, class_losses
+from acclimate.adapt.signals.floors import below_floor, most_lost
 from acclimate.adapt.validate import Verdict, judge
 from acclimate.runtime.bundle import Bundle
 from acclimate.runtime.evaluate import mean_iou
@@ -176,19 +176,23 @@ class Court:
         return drops
 
     def _floors(self, bundle: Bundle, numbers: Numbers) -> list[str]:
-        """Labels of the user's: the mean, and each class that safety hangs on."""
+        """Labels of the user's: the mean, and each class that safety hangs on, against what serves
+        and against the base, so that small steps do not add up."""
         assert self.labelled is not None
-        settings, serving = self.contest.settings, self.contest.champions[SERVING].bundle
+        contest, settings = self.contest, self.contest.settings
         if "labelled" not in self._known:
-            self._known["labelled"] = self.labelled(serving)
+            holders = (contest.champions[SERVING].bundle, contest.base.bundle)
+            known = {one.id: self.labelled(one) for one in holders}
+            self._known["labelled"] = [known[one.id] for one in holders]
         before, after = self._known["labelled"], self.labelled(bundle)
-        numbers["labelled_miou_before"], numbers["labelled_miou_after"] = (
-            mean_iou(before), mean_iou(after)
-        )  # fmt: skip
-        drop = numbers["labelled_drop"] = mean_iou(before) - mean_iou(after)
+        held = [mean_iou(one) for one in before]
+        drop = float(np.max(held)) - mean_iou(after)
+        losses = most_lost(before, after)
+        numbers["labelled_miou_before"], numbers["labelled_miou_after"] = held[0], mean_iou(after)
+        numbers["labelled_drop"] = drop
+        numbers |= {f"labelled_loss_{self.names[i]}": lost for i, lost in losses.items()}
         most = settings.max_labelled_drop
         fall = [] if drop <= most else [f"labelled_drop {drop:.2f} must be <= {most:g}"]
-        losses = class_losses(before, after)
         return fall + below_floor(losses, self.safety, self.names, settings.max_safety_drop)
 
 

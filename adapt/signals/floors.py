@@ -16,6 +16,12 @@ def class_losses(before: Tables, after: Tables) -> dict[int, float]:
     return {int(i): float(lost[i]) for i in np.flatnonzero(~np.isnan(lost))}
 
 
+def most_lost(before: Sequence[Tables], after: Tables) -> dict[int, float]:
+    """The same against whichever of several had most of a class."""
+    each = [class_losses(one, after) for one in before]
+    return {i: max(losses[i] for losses in each if i in losses) for i in sorted(set().union(*each))}
+
+
 def below_floor(
     losses: dict[int, float], safety: Collection[int], names: Sequence[str], most: float
 ) -> list[str]:

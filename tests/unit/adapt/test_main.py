@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -22,6 +23,7 @@ from acclimate.adapt.source import LEARNED
 from acclimate.adapt.train import Trained, train_round
 from acclimate.configs.gate import GateConfig
 from acclimate.configs.schema import Config, to_dict
+from acclimate.configs.vocabulary import load_vocabulary
 from acclimate.model.load import load_base
 from acclimate.runtime.buffer import FrameBuffer
 from acclimate.runtime.bundle import ADAPTER, MEMORY, load_bundle
@@ -343,7 +345,27 @@ def test_the_gate_looks_past_the_hood(play: Play, sabotaged: Path) -> None:
     assert numbers[0] != numbers[1]
 
 
-def test_a_labelled_folder_is_asked_too(play: Play, sabotaged: Path, tmp_path: Path) -> None:
+def test_labels_of_yours_are_read_class_by_class(
+    play: Play, sabotaged: Path, tmp_path: Path
+) -> None:
+    table, folder = load_vocabulary("world").from_source(), tmp_path / "labelled"
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True)
+    for index in range(2):
+        image, truth = Drive(5).frame(40 * index)
+        cv2.imwrite(str(folder / "images" / f"{index}.png"), image[..., ::-1])
+        cv2.imwrite(str(folder / "labels" / f"{index}.png"), table[truth])
+    asked = replace(CONFIG, gate=replace(CONFIG.gate, labelled_dir=str(folder)))
+    verdict = play(asked, mode="validate", adapter_dir=str(sabotaged)).said[-1]
+    assert not verdict["accepted"]
+    assert verdict["numbers"]["labelled_drop"] > 3
+    losses = {k: v for k, v in verdict["numbers"].items() if k.startswith("labelled_loss_")}
+    assert {"labelled_loss_road", "labelled_loss_sky"} <= set(losses)
+    assert max(losses.values()) > verdict["numbers"]["labelled_drop"] > min(losses.values())
+    assert any(reason.startswith("labelled_drop") for reason in verdict["reasons"])
+
+
+def test_a_missing_labelled_folder_is_named(play: Play, sabotaged: Path, tmp_path: Path) -> None:
     asked = replace(CONFIG, gate=replace(CONFIG.gate, labelled_dir=str(tmp_path / "labelled")))
     played = play(asked, mode="validate", adapter_dir=str(sabotaged))
     assert played.code == 1

@@ -131,8 +131,24 @@ def test_labels_decide_where_there_are_some(court: Any, gate: Any) -> None:
     assert verdict.reasons[0].startswith("person loses 10.1 points")
     plain = court(labelled=lambda b: tables[b.id], names=("road", "sky", "person"))
     assert plain.judge(contender("new", error=0.01)).accepted
-    worse = court(labelled=lambda b: {"a1": after, "new": before}[b.id])
+    assert verdict.numbers["labelled_loss_person"] == pytest.approx(10.1, abs=0.05)
+    worse = court(labelled=lambda b: {"a1": after, "new": before}[b.id], names=("a", "b", "c"))
     assert named(worse.judge(contender("new", error=0.01)).reasons) == {"labelled_drop"}
+
+
+def test_small_steps_on_labels_do_not_add_up(
+    engine: Any, frames: Any, valid: Any, gate: Any
+) -> None:
+    """What serves has lost a point of the base's already; another one is one too many."""
+    told = {"base": 50.0, "a1": 49.2, "new": 48.4}
+    tables = {name: np.diag([n, n]) + (50 - n) * (1 - np.eye(2)) for name, n in told.items()}
+    for names, held in ((("a1",), True), (("a1", "base"), False)):
+        bundles = dict(zip((SERVING, BASE), (contender(n, error=0.2) for n in names), strict=False))
+        contest = Contest(engine, frames, valid, bundles, replace(gate, max_labelled_drop=4.0))
+        one = Court(contest, labelled=lambda b: tables[b.id], names=("road", "sky"))
+        verdict = one.judge(contender("new", error=0.01))
+        assert verdict.accepted is held, verdict.reasons
+        assert verdict.numbers["labelled_miou_before"] == pytest.approx(100 * 49.2 / 50.8)
 
 
 def test_nan_on_labels_is_no_pass(court: Any) -> None:
