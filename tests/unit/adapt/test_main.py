@@ -308,6 +308,15 @@ def test_a_bundle_tells_what_it_said(accepted: Played, prepared: Path) -> None:
     assert sum(made["shares"]) == pytest.approx(1)
 
 
+def test_it_tells_what_it_said_of_whole_frames(play: Play) -> None:
+    """Probation compares with what is served, under the hood too: here a visor's, over the sky."""
+    visor = ((0.0, 0.0), (1.0, 0.0), (1.0, 0.4), (0.0, 0.4))
+    played = play(replace(CONFIG, adapt=replace(CONFIG.adapt, hood=(visor,))))
+    assert played.code == 0, played.said[-1]
+    made = json.loads((played.folder / "manifest.json").read_text())
+    assert made["shares"][load_vocabulary("world").names.index("sky")] > 0.05
+
+
 def test_a_verdict_tells_what_informs(accepted: Played) -> None:
     numbers = accepted.said[-1]["numbers"]
     shares = (
