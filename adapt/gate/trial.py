@@ -181,9 +181,9 @@ class Court:
         assert self.labelled is not None
         contest, settings = self.contest, self.contest.settings
         if "labelled" not in self._known:
-            holders = (contest.champions[SERVING].bundle, contest.base.bundle)
-            known = {one.id: self.labelled(one) for one in holders}
-            self._known["labelled"] = [known[one.id] for one in holders]
+            both = (contest.champions[SERVING].bundle, contest.base.bundle)
+            holders = {one.id: one for one in both}.values()
+            self._known["labelled"] = [self.labelled(one) for one in holders]
         before, after = self._known["labelled"], self.labelled(bundle)
         held = [mean_iou(one) for one in before]
         drop = float(np.max(held)) - mean_iou(after)
