@@ -1,4 +1,5 @@
-"""As far as any teacher could bring it: the same LoRA and steps, taught the truth of the frames."""
+"""The same LoRA and steps, taught labels made beforehand: the truth, which is as far as any teacher
+could bring it, or a teacher's own."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ def learn_labels(
         learner.step(NOTHING)
 
 
-def learn_truth(way: Learned, frames: Sequence[Frame], labels: Sequence[Frame], seed: int) -> None:
+def learn_pairs(way: Learned, frames: Sequence[Frame], labels: Sequence[Frame], seed: int) -> None:
     """A round of `way` on frames (H,W,3) and their label maps (H,W)."""
     way.colour = colour_of(way.base.daylight, way.settings.colour)
     seen = np.stack([recolour_frame(frame, way.colour) for frame in frames])

@@ -8,6 +8,7 @@ beyond the frame's edge. It informs and never decides: a collapsed model is the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,8 +35,7 @@ def temporal_consistency(
     back, seen = track(first, second)
     if seen.mean() < SEEN:
         return None
-    moved = cv2.remap(labels, *_places(back), cv2.INTER_NEAREST)
-    return float((moved == later)[seen].mean())
+    return float((carried(labels, back) == later)[seen].mean())
 
 
 def track(first: Frame, second: Frame) -> tuple[Flow, Mask]:
@@ -51,6 +51,11 @@ def track(first: Frame, second: Frame) -> tuple[Flow, Mask]:
     height, width = a.shape
     inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
     return back, np.asarray((apart < allowed) & inside)
+
+
+def carried(values: NDArray[Any], back: Flow) -> NDArray[Any]:
+    """`values` (H,W) of a frame as they lie in the frame that `back` (H,W,2) leads back from."""
+    return cv2.remap(values, *_places(back), cv2.INTER_NEAREST)
 
 
 def _places(flow: Flow) -> tuple[Flow, Flow]:

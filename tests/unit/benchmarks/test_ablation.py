@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from acclimate.configs.adapt import AdaptConfig
 from acclimate.configs.vocabulary import load_vocabulary
 from acclimate.world import Drive, Shift
-from benchmarks.ablation import CONDITIONS, DRIVE, OPTIONS, finer, stretches, summary
+from benchmarks.ablation import BEFORE, CONDITIONS, DRIVE, OPTIONS, finer, stretches, summary
 from benchmarks.drive import FPS, STRIDE
 
 WORDS = load_vocabulary("world")
@@ -30,8 +32,11 @@ def test_rounds_see_stretches_of_one_drive_with_their_truth() -> None:
     drive = Drive(3, fps=FPS)
     image, truth = drive.frame(DRIVE // 2 + STRIDE, shifts[1])
     assert len(seen) == 2
-    assert np.array_equal(seen[1][1][0], image)
-    assert np.array_equal(seen[1][1][1], WORDS.from_source()[truth])
+    one = seen[1][1]
+    assert np.array_equal(one.frame, image)
+    assert np.array_equal(one.truth, WORDS.from_source()[truth])
+    assert np.array_equal(one.before[0], drive.frame(DRIVE // 2 + STRIDE - 1, shifts[1])[0])
+    assert len(one.before) == BEFORE
 
 
 def test_options_change_keys_of_a_round() -> None:
@@ -41,11 +46,13 @@ def test_options_change_keys_of_a_round() -> None:
 
 
 def test_gains_are_over_concepts_and_over_each_streams_best_free() -> None:
-    runs = [
+    by_day = {"concepts": 36.0, "a": 34.5}
+    runs: list[dict[str, Any]] = [
         {"best_free": "concepts", "miou": {"concepts": 20.0, "colours_half": 18.0, "a": 23.0}},
         {"best_free": "colours_half", "miou": {"concepts": 10.0, "colours_half": 14.0, "a": 13.0}},
     ]
+    runs = [run | {"by_day": by_day} for run in runs]
     assert summary(runs, ["a"]) == {
         "concepts": {"miou": 15.0}, "colours_half": {"miou": 16.0},
-        "a": {"miou": 18.0, "over_concepts": 3.0, "over_best_free": 1.0},
+        "a": {"miou": 18.0, "over_concepts": 3.0, "over_best_free": 1.0, "unloading": 1.5},
     }  # fmt: skip

@@ -9,7 +9,7 @@ from acclimate.configs.adapt import preset
 from acclimate.configs.vocabulary import load_vocabulary
 from acclimate.model.colour import colour_of
 from acclimate.world import Drive, Shift
-from benchmarks.labelled import learn_truth
+from benchmarks.labelled import learn_pairs
 from benchmarks.ungated import Learned
 from tests.unit.benchmarks.test_ungated import moved
 
@@ -25,7 +25,7 @@ def frames() -> list[np.ndarray]:
 def taught(frames: list[np.ndarray], label: int) -> tuple[Learned, list[str]]:
     way = Learned("default", WORDS, preset("continual", max_class_share=1.0, min_entropy=0.0), 1)
     before = way.bundle("x")
-    learn_truth(way, frames, [np.full(frames[0].shape[:2], label, np.uint8)] * 2, 1)
+    learn_pairs(way, frames, [np.full(frames[0].shape[:2], label, np.uint8)] * 2, 1)
     return way, moved(before, way.bundle("x"))
 
 
