@@ -36,10 +36,11 @@ class Batch:
 def draw_batch(
     frames: Frames, valid: Tensor, settings: AdaptConfig, generator: torch.Generator
 ) -> Batch:
-    """Frames (H, W, 3) uint8 drawn with replacement, `valid` (1, H, W) -> what one step sees."""
+    """Frames (H, W, 3) uint8 drawn with replacement, `valid` (N or 1, H, W) -> what one step
+    sees."""
     chosen = torch.randint(len(frames), (settings.batch,), generator=generator).tolist()
     images = to_images([frames[i] for i in chosen])
-    seen = valid.expand(len(images), -1, -1)
+    seen = valid.expand(len(frames), -1, -1)[chosen]
     return Batch(*cropped(images, seen, settings, generator))
 
 

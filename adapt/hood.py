@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -12,11 +14,31 @@ from torch import Tensor
 
 from acclimate.adapt.batch import Frames
 from acclimate.configs.adapt import AdaptConfig
+from acclimate.configs.schema import Config
 from acclimate.errors import ConfigError
 
 MIN_FRAMES, MIN_MOTION = 12, 5.0  # frames; grey levels, below: parked
 STILL, EDGE, WIDE = 0.5, 1.2, 0.25
 Map = NDArray[np.floating]
+
+
+class Hoods:
+    """Which pixels of a frame count, by the camera that it came from."""
+
+    def __init__(self, config: Config, cameras: Sequence[str], frames: Frames) -> None:
+        """`frames` (H, W, 3), each with the name of its camera, all in the same colours. Raises
+        ConfigError where nothing of a camera is left."""
+        by_camera = defaultdict[str, list[NDArray[np.uint8]]](list)
+        for camera, frame in zip(cameras, frames, strict=True):
+            by_camera[camera].append(frame)
+        self._valid = {
+            camera: valid_pixels(replace(config.adapt, hood=config.hood_of(camera)), its)[0].numpy()
+            for camera, its in by_camera.items()
+        }
+
+    def over(self, cameras: Sequence[str]) -> NDArray[np.bool_]:
+        """(N, H, W): what counts in a frame of each of N cameras."""
+        return np.stack([self._valid[camera] for camera in cameras])
 
 
 def valid_pixels(settings: AdaptConfig, frames: Frames) -> Tensor:

@@ -31,7 +31,7 @@ from acclimate.adapt.gate.contest import SERVING, Contest
 from acclimate.adapt.gate.memory import Lesson, remembered, source_lesson
 from acclimate.adapt.gate.report import Reporter
 from acclimate.adapt.gate.trial import Court
-from acclimate.adapt.hood import valid_pixels
+from acclimate.adapt.hood import Hoods
 from acclimate.adapt.leave import PROBES, Leaver, Sample
 from acclimate.adapt.lora import (
     adapter_for,
@@ -82,7 +82,7 @@ def run(task: Round) -> Verdict:
     base = load_base(task.config.model.weights)
     words = Words(base, vocabulary)
     frames = [frame for _, frame in training]
-    rivals, court = hold(task, engine, base, vocabulary, accepted, training, heldout)
+    rivals, court, hoods = hold(task, engine, base, vocabulary, accepted, training, heldout)
     left = Leaver(task, court, training)
     if task.mode == "train" and (name := court.free_winner()) is not None:
         verdict = court.instead(name)
@@ -96,7 +96,7 @@ def run(task: Round) -> Verdict:
     shown, scenes = looks(frames, scenes, court.best.bundle.inputs["colour"] if moves else None)
     words.temperature = temperature_of(base, words, shown, settings)
     model = model_of(base, start, settings)
-    valid = torch.from_numpy(court.contest.valid)[None]
+    valid = torch.from_numpy(hoods.over([entry.camera for entry, _ in training]))
     spent = time.monotonic() - started
     trained = _train(task, start, model, words, shown, valid, scenes, spent)
     colour = UNCHANGED if moves else accepted.inputs["colour"]
@@ -116,8 +116,9 @@ def run(task: Round) -> Verdict:
 def hold(
     task: Round, engine: Engine, base: BaseModel, vocabulary: Vocabulary, accepted: Bundle,
     training: list[Sample], heldout: list[Sample],
-) -> tuple[dict[str, Champion], Court]:  # fmt: skip
-    """Everything that is free to serve, asked about the held-out frames."""
+) -> tuple[dict[str, Champion], Court, Hoods]:  # fmt: skip
+    """Everything that is free to serve, asked about the held-out frames, and what of each camera's
+    frames counts."""
     started, frames = time.monotonic(), [frame for _, frame in training]
     good = earlier(task.good, engine.info, vocabulary.digest)
     here = np.mean([entry.embedding for entry, _ in training], 0)
@@ -125,7 +126,12 @@ def hold(
     serving = Champion(accepted, task.parent_dir)
     rivals = champions(task.config, serving, good, base.daylight, here)
     colour = rivals[SERVING].bundle.inputs["colour"]
-    valid = valid_pixels(task.config.adapt, [recolour_frame(f, colour) for f in frames])[0].numpy()
+    samples = [*training, *heldout]
+    hoods = Hoods(
+        task.config, [entry.camera for entry, _ in samples],
+        [recolour_frame(frame, colour) for _, frame in samples],
+    )  # fmt: skip
+    valid = hoods.over([entry.camera for entry, _ in heldout])
     unseen, bundles = [frame for _, frame in heldout], {n: r.bundle for n, r in rivals.items()}
     source = scenes_to_judge_by(task.config, vocabulary, engine.info.size)
     dressed = _dressed(source, frames) if source and task.config.gate.dressed else None
@@ -139,7 +145,7 @@ def hold(
         [i for i, one in enumerate(vocabulary.classes) if one.safety],
         Reporter(contest, base, vocabulary.strings, [entry.sequence for entry, _ in heldout]),
         time.monotonic() - started,
-    )  # fmt: skip
+    ), hoods  # fmt: skip
 
 
 def _dressed(source: Scenes, frames: Frames) -> Lesson:

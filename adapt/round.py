@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -41,12 +41,10 @@ def read_round(path: Path) -> Round:
     try:
         raw = json.loads(path.read_text())
         adapter, start = raw.get("adapter_dir"), raw.get("start")
-        config = parse_config(raw["config"])
-        config = replace(config, adapt=replace(config.adapt, hood=config.hoods))
         return Round(
             str(raw["id"]), int(raw["sequence"]), Path(raw["parent_dir"]),
             Path(raw["engine_dir"]), Path(raw["buffer_dir"]), Path(raw["out_dir"]),
-            config, int(raw.get("seed", 0)), raw.get("mode", "train"),
+            parse_config(raw["config"]), int(raw.get("seed", 0)), raw.get("mode", "train"),
             Path(adapter) if adapter else None, tuple(map(Path, raw.get("good", ()))),
             Path(start) if start else None,
         )  # fmt: skip

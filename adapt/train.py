@@ -54,8 +54,9 @@ def train_round(
 ) -> Trained:  # fmt: skip
     """Adapt `model`'s LoRA to `frames` (H, W, 3); stops early at 80 % of the deadline.
 
-    `scenes` of the source are replayed beside them. `valid` (1, H, W) says which pixels count; if
-    it is not given it is found in the frames, which then have to be all in the same colours.
+    `scenes` of the source are replayed beside them. `valid` (N or 1, H, W) says which pixels
+    count; if it is not given it is found in the frames, which then have to be all in the same
+    colours and of one camera.
     `model` holds the accepted adapter, trained for `age` steps; the optimiser begins anew. Only the
     adapter moves: the base has no gradients and its statistics stay. Raises Diverged, OutOfMemory.
     """

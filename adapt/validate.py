@@ -12,6 +12,7 @@ from typing import Any
 from acclimate.adapt.gate.duel import Reference as Reference
 from acclimate.adapt.signals.agreement import (
     Labels,
+    Mask,
     accuracy,
     least_recall,
     mean_iou_of,
@@ -47,12 +48,13 @@ class Verdict:
 
 def judge(
     served: Labels, before: Labels, after: Labels, against: Reference, gate: GateConfig,
-    classes: int,
+    classes: int, valid: Mask,
 ) -> Verdict:  # fmt: skip
-    """Labels (N,H,W) or (N,P) -> Verdict: what is served now, the best of the others, and the
-    candidate."""
-    numbers = _numbers(before, after, against, classes)
-    numbers["jump_js"] = jensen_shannon(shares(served, classes), shares(after, classes))
+    """Labels (N,H,W) -> Verdict: what is served now, the best of the others, and the candidate, at
+    the pixels `valid` (N,H,W), which are all that the reference knows."""
+    numbers = _numbers(before, after, against, classes, valid)
+    moved = shares(served[valid], classes), shares(after[valid], classes)
+    numbers["jump_js"] = jensen_shannon(*moved)
     checks = [
         ("pseudo_miou", ">=", gate.min_pseudo_miou),
         ("agreement", ">=", gate.min_agreement),
@@ -68,14 +70,18 @@ def judge(
     return Verdict(not reasons, tuple(reasons), numbers)
 
 
-def _numbers(before: Labels, after: Labels, against: Reference, classes: int) -> dict[str, float]:
+def _numbers(
+    before: Labels, after: Labels, against: Reference, classes: int, valid: Mask
+) -> dict[str, float]:
     table = tables(against.labels, after, classes).sum(0)
     sure = tables(against.labels, after, classes, against.confident).sum(0)
     return {
         "pseudo_miou": float(mean_iou_of(table, present(table))),
         "agreement": accuracy(sure),
-        "histogram_js": jensen_shannon(shares(before, classes), shares(after, classes)),
+        "histogram_js": jensen_shannon(
+            shares(before[valid], classes), shares(after[valid], classes)
+        ),
         "least_class_recall": least_recall(sure),
-        "changed_pixels": float((before != after).mean()),
+        "changed_pixels": float((before != after)[valid].mean()),
         "frames": float(len(after)),
     }

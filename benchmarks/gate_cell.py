@@ -100,8 +100,9 @@ class Stream:
 
 @dataclass
 class Trial:
-    """What `acclimate.adapt.main.run` has in hand when it begins to train; `seen` are the training
-    frames, candidates serve in `colour`."""
+    """What `acclimate.adapt.main.run` has in hand when it begins to train, but that every candidate
+    serves in `colour`, the best champion's: none is asked in its own as well. `seen` are the
+    training frames."""
 
     task: Round
     engine: Engine
@@ -145,7 +146,7 @@ def convene(task: Round, engine: Engine) -> Trial:
     training, heldout = choose(task)
     base = load_base(task.config.model.weights)
     words = Words(base, vocabulary)
-    _, court = hold(task, engine, base, vocabulary, accepted, training, heldout)
+    _, court, _ = hold(task, engine, base, vocabulary, accepted, training, heldout)
     court.report = None
     colour = court.best.bundle.inputs["colour"]
     scenes = scenes_to_learn_from(task.config, vocabulary, engine.info.size)

@@ -65,7 +65,8 @@ class AdaptConfig:
     half of the way or the whole, or lifted from the dark and then half of it, in which what serves
     competes too; plain = none are moved at all (model/colour.py; a round learns in those of the
     best that is free and as it looks, by turns); `hood`: polygons of (x, y) in 0..1 of the engine's
-    frame that nothing is learned from; `hood_auto` adds what never moves at the lower edge;
+    frame that nothing is learned from, on all cameras; `hood_auto` adds what never moves at the
+    lower edge of each;
     `adapter_decay`: share by which B shrinks before a round, 1 = every round from the base;
     `go_on`: what is sound but does not beat what serves is where the next round starts. A round
     ends as diverged where one class fills more than `max_class_share` or the entropy of the

@@ -137,11 +137,12 @@ class Config:
         """Every source by its name, one or several."""
         return dict(self.cameras) or {"camera": self.source}
 
-    @property
-    def hoods(self) -> tuple[tuple[Point, ...], ...]:
-        """Polygons that nothing is learned from, whichever camera they were drawn for: all
-        cameras teach one adapter, and their bonnets are small beside their roads."""
-        return self.adapt.hood + tuple(p for one in self.sources.values() for p in one.hood)
+    def hood_of(self, camera: str) -> tuple[tuple[Point, ...], ...]:
+        """Polygons that nothing is learned from on frames of a camera; of one that is not known by
+        its name (any more), those of all cameras: better too little is learned than a bonnet."""
+        sources = self.sources
+        own = [sources[camera]] if camera in sources else sources.values()
+        return self.adapt.hood + tuple(polygon for one in own for polygon in one.hood)
 
 
 _SHARES = adapt.SHARES | {

@@ -20,7 +20,7 @@ class SourceConfig:
     again after `reconnect_seconds`, then twice as long, up to half a minute. `transport` of RTSP;
     udp waits up to `latency_seconds` for packets out of order. `hardware_decode`: by a device that
     FFmpeg knows, where there is one; off: always by the processor. `hood`: polygons as in
-    `adapt.hood`, which these are added to.
+    `adapt.hood`, for this camera alone.
     """
 
     url: str = "world:"

@@ -33,7 +33,8 @@ LOOK_EVERY = 60.0  # seconds between two looks for what is too old
 
 @dataclass(frozen=True)
 class Entry:
-    """One stored frame; `histogram` (T,) class shares, `embedding` (D,) float32."""
+    """One stored frame; `histogram` (T,) class shares, `embedding` (D,) float32; `camera` by its
+    name, "" where nobody knows."""
 
     path: Path
     sequence: int
@@ -41,6 +42,7 @@ class Entry:
     histogram: NDArray[np.float32]
     embedding: NDArray[np.float32]
     bytes: int
+    camera: str = ""
 
 
 class FrameBuffer:
@@ -83,7 +85,7 @@ class FrameBuffer:
 
     def offer(
         self, frame: NDArray[np.uint8], histogram: NDArray[np.float32],
-        embedding: NDArray[np.float32],
+        embedding: NDArray[np.float32], camera: str = "",
     ) -> bool:  # fmt: skip
         """Keep the frame if it is new enough; raises OSError when the disk refuses, SourceError
         while the buffer is locked."""
@@ -98,10 +100,13 @@ class FrameBuffer:
         make_folder(self.folder)
         digest = self._vault.digest(frame.tobytes())
         path = self.folder / f"{self._next:010d}-{digest[:16]}{self._vault.suffix}"
-        content = self._vault.close(path.name, _encode(frame, histogram, embedding))
+        content = self._vault.close(path.name, _encode(frame, histogram, embedding, camera))
         write_atomic(path, content)
         heldout = self._is_heldout(path)
-        self.entries.append(Entry(path, self._next, heldout, histogram, embedding, len(content)))
+        size = len(content)
+        self.entries.append(
+            Entry(path, self._next, heldout, histogram, embedding, size, camera)
+        )  # fmt: skip
         self._next += 1
         self.admitted += 1
         self._evict()
@@ -196,7 +201,7 @@ class FrameBuffer:
             return None
         try:
             sequence, heldout = sequence_of(path), self._is_heldout(path)
-            histogram, embedding = signals(self._vault.open(path.name, content))
+            histogram, embedding, camera = signals(self._vault.open(path.name, content))
         except SourceError:  # another key: nothing that the entry did either
             return None
         except ROT:
@@ -204,7 +209,7 @@ class FrameBuffer:
                 _remove(path)
             self.removed += 1
             return None
-        return Entry(path, sequence, heldout, histogram, embedding, len(content))
+        return Entry(path, sequence, heldout, histogram, embedding, len(content), camera)
 
 
 def _remove(path: Path) -> None:
@@ -214,9 +219,11 @@ def _remove(path: Path) -> None:
 
 
 def _encode(
-    frame: NDArray[np.uint8], histogram: NDArray[np.float32], embedding: NDArray[np.float32]
-) -> bytes:
+    frame: NDArray[np.uint8], histogram: NDArray[np.float32], embedding: NDArray[np.float32],
+    camera: str,
+) -> bytes:  # fmt: skip
     _, png = cv2.imencode(".png", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     file = io.BytesIO()
-    np.savez(file, png=png, histogram=histogram, embedding=embedding, time=np.array(time.time()))
+    told = {"time": np.array(time.time()), "camera": np.array(camera)}
+    np.savez(file, png=png, histogram=histogram, embedding=embedding, allow_pickle=False, **told)
     return file.getvalue()

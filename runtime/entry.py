@@ -30,16 +30,17 @@ def share_of(path: Path) -> float:
     return int(path.stem.split("-")[1][:8], 16) / 0xFFFFFFFF
 
 
-def signals(content: bytes) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Class shares and embedding of an entry, after a look at all of its checksums; raises one of
-    `ROT`."""
+def signals(content: bytes) -> tuple[NDArray[np.float32], NDArray[np.float32], str]:
+    """Class shares, embedding and camera of an entry ("" where it was not kept), after a look at
+    all of its checksums; raises one of `ROT`."""
     with stored_in(content) as stored:
         stored["png"]
         histogram, embedding = stored["histogram"], stored["embedding"]
+        camera = str(stored["camera"]) if "camera" in stored else ""
     for one in (histogram, embedding):
         if one.dtype.kind != "f" or one.ndim != 1 or not np.isfinite(one).all():
             raise ValueError("its class shares or embedding are no finite numbers")
-    return histogram, embedding
+    return histogram, embedding, camera
 
 
 def stored_in(content: bytes) -> NpzFile:

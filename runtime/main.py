@@ -156,7 +156,7 @@ class Runtime:
         self.sinks[camera.name].write(frame, labels, self.bundle.id)
         self.outputs.offer(camera.name, frame, labels, self.bundle.id)
         if self.stats.sees(camera.name):
-            self.tap.offer(image, result)
+            self.tap.offer(image, result, camera.name)
             self.swapper.offer(image, result.labels)
 
     def _refuse_frame(self, camera: Camera, frame: Captured) -> None:

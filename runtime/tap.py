@@ -15,7 +15,7 @@ from acclimate.errors import ConfigError, SourceError
 from acclimate.runtime.buffer import LOOK_EVERY, FrameBuffer
 from acclimate.runtime.engine import Result
 
-Offer = tuple[NDArray[np.uint8], Result]
+Offer = tuple[NDArray[np.uint8], Result, str]
 
 
 class Tap:
@@ -30,10 +30,10 @@ class Tap:
         self.trouble: str | None = None
         self._thread.start()
 
-    def offer(self, frame: NDArray[np.uint8], result: Result) -> None:
-        """Hand over a frame if the buffer is idle; never waits."""
+    def offer(self, frame: NDArray[np.uint8], result: Result, camera: str = "") -> None:
+        """Hand over a camera's frame if the buffer is idle; never waits."""
         try:
-            self._slot.put_nowait((frame, result))
+            self._slot.put_nowait((frame, result, camera))
         except queue.Full:
             self.skipped += 1
 
@@ -78,10 +78,10 @@ class Tap:
 
     def _run(self) -> None:
         while (offer := self._next()) is not None:
-            frame, result = offer
+            frame, result, camera = offer
             try:
                 with self._lock:
-                    self._buffer.offer(frame, result.histogram, result.embedding)
+                    self._buffer.offer(frame, result.histogram, result.embedding, camera)
                 self.trouble = None
             except (OSError, ValueError, cv2.error, SourceError) as error:
                 self.failed += 1

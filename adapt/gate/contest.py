@@ -64,9 +64,10 @@ class Contest:
         self, engine: Engine, frames: Sequence[Frame], valid: Mask, champions: Mapping[str, Bundle],
         settings: GateConfig, dressed: Lesson | None = None,
     ) -> None:  # fmt: skip
-        """`champions` by name, SERVING among them; `valid` (H,W) says which pixels count; `dressed`
-        are scenes of the source in the look of the stream."""
-        self.engine, self.frames, self.valid = engine, list(frames), valid
+        """`champions` by name, SERVING among them; `valid` (N,H,W), or (H,W) for all, says which
+        pixels of the frames count; `dressed` are scenes of the source in the stream's look."""
+        self.engine, self.frames = engine, list(frames)
+        self.valid = np.broadcast_to(valid, (len(self.frames), *valid.shape[-2:]))
         self._dressed = None if dressed is None else partial(dressed.tables, engine)
         self.settings, self.classes = settings, champions[SERVING].classes
         self.champions = {name: self.ask(bundle) for name, bundle in champions.items()}
@@ -130,13 +131,13 @@ class Contest:
         """Have dressed scenes every class that the best champion sees? They cannot tell of another
         that it is lost."""
         best = self.champions[self.best]
-        sees = shares(best.looks.plain[:, self.valid], self.classes) > RARE
+        sees = shares(best.looks.plain[self.valid], self.classes) > RARE
         return best.dressed is not None and bool(present(best.dressed.sum(0))[sees].all())
 
     def jump(self, contender: Contender) -> float:
         """How far class shares move if it serves next, JS divergence in bits."""
         said = [
-            shares(one.looks.plain[:, self.valid], self.classes)
+            shares(one.looks.plain[self.valid], self.classes)
             for one in (self.champions[SERVING], contender)
         ]
         return jensen_shannon(said[0], said[1])

@@ -37,29 +37,26 @@ class Reference:
     labels: Labels
     confident: Mask
 
-    def at(self, valid: Mask) -> Reference:
-        """Only the pixels `valid` (H,W): labels and confident (N,P)."""
-        return Reference(self.labels[:, valid], self.confident[:, valid])
-
 
 def reference(jurors: Sequence[Looks], classes: int, valid: Mask, weigh: bool = True) -> Reference:
-    """All jurors' changed views of each frame, with equal voices, at the pixels `valid` (H,W);
-    where they are divided equally nothing counts."""
+    """All jurors' changed views of each frame, with equal voices, at the pixels `valid` (N,H,W)
+    or (H,W); where they are divided equally nothing counts."""
     labels, confident = [], []
+    where = np.broadcast_to(valid, jurors[0].plain.shape)
     for number in range(jurors[0].labels.shape[1]):
         votes = np.sum([juror.votes(number, classes, weigh) for juror in jurors], 0)
         seen = np.sum([(juror.labels[1:, number] != NOWHERE).sum(0) for juror in jurors], 0)
         winner = votes.argmax(0).astype(np.uint8)
         tied = (votes == votes.max(0)).sum(0) > 1
-        told = valid & ~tied.reshape(valid.shape)
-        labels.append(np.where(told, winner.reshape(valid.shape), np.uint8(NOWHERE)))
-        confident.append(told & (votes.max(0).reshape(valid.shape) >= CONFIDENT * seen))
+        told = where[number] & ~tied.reshape(seen.shape)
+        labels.append(np.where(told, winner.reshape(seen.shape), np.uint8(NOWHERE)))
+        confident.append(told & (votes.max(0).reshape(seen.shape) >= CONFIDENT * seen))
     return Reference(np.stack(labels), np.stack(confident))
 
 
 def duel(challenger: Looks, holder: Looks, classes: int, valid: Mask, confidence: float) -> Gain:
-    """What the challenger's plain labels gain over the holder's at the pixels `valid` (H,W), by
-    the votes of both."""
+    """What the challenger's plain labels gain over the holder's at the pixels `valid`, by the
+    votes of both."""
     against = reference([challenger, holder], classes, valid, weigh=False)
     return _gain(challenger, against, holder, against, classes, confidence)
 

@@ -131,12 +131,14 @@ class Court:
         return Verdict(False, why, numbers, self.card(SERVING, gain), instead=name)
 
     def _bounds(self, one: Contender) -> Verdict:
-        contest, valid = self.contest, self.contest.valid
+        contest = self.contest
         served, before, after = (
-            who.looks.plain[:, valid] for who in (contest.champions[SERVING], self.best, one)
+            who.looks.plain for who in (contest.champions[SERVING], self.best, one)
         )
-        against = contest.against_best.at(valid)
-        return judge(served, before, after, against, contest.settings, contest.classes)
+        return judge(
+            served, before, after, contest.against_best, contest.settings, contest.classes,
+            contest.valid,
+        )  # fmt: skip
 
     def _behind(self, one: Contender, numbers: Numbers) -> list[str]:
         """What serves may be better than the best that is free, though not surely."""
@@ -161,8 +163,9 @@ class Court:
         ]
 
     def _drops(self, bundle: Bundle) -> Numbers:
-        """Points of mIoU lost on what must not be forgotten: against what serves on earlier
-        conditions, against the base on the source, so that small steps add up."""
+        """Points of mIoU lost on what must not be forgotten: on the source against the base, so
+        that small steps do not add up; on earlier conditions, which nobody labelled, against what
+        serves: what was learned there comes back when they do."""
         contest, drops = self.contest, {}
         asked = {
             "memory_drop": (self.lessons, contest.champions[SERVING]),

@@ -38,6 +38,15 @@ def test_whole_frames_are_drawn_as_they_are(frames: Frames) -> None:
     assert torch.equal(again.images, batch.images)
 
 
+def test_each_frame_brings_what_counts_of_its_camera(frames: Frames) -> None:
+    valid = torch.rand(len(frames), 64, 64) > 0.5
+    batch = draw_batch(frames, valid, SETTINGS, seeded())
+    stored = to_images(frames)
+    for image, seen in zip(batch.images, batch.valid, strict=True):
+        which = next(i for i, one in enumerate(stored) if torch.equal(image, one))
+        assert torch.equal(seen, valid[which])
+
+
 def test_a_crop_at_its_own_scale_is_a_piece_of_the_frame(ramp: Tensor) -> None:
     valid = (ramp[2] == 0)[None]
     places = set()

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from acclimate.adapt.hood import MIN_FRAMES, hood_mask, still_bonnet, valid_pixels
+from acclimate.adapt.hood import MIN_FRAMES, Hoods, hood_mask, still_bonnet, valid_pixels
 from acclimate.configs.adapt import AdaptConfig
+from acclimate.configs.schema import Config
+from acclimate.configs.source import SourceConfig
 from acclimate.errors import ConfigError
 from acclimate.world import Drive, Shift
 
@@ -104,3 +106,18 @@ def test_a_hood_over_everything_is_told() -> None:
     upper = ((0.0, 0.0), (1.0, 0.0), (1.0, 0.6), (0.0, 0.6))
     with pytest.raises(ConfigError, match=r"adapt\.hood"):
         valid_pixels(AdaptConfig(hood=(LOWER_HALF, upper)), frames)
+
+
+def test_each_camera_has_its_own_bonnet() -> None:
+    """One sees the bonnet, one sees none, and of one a visor was drawn."""
+    with_bonnet, bonnet = drive(31, True, "day")
+    without, _ = drive(32, False, "day")
+    visor = ((0.0, 0.0), (1.0, 0.0), (1.0, 0.2), (0.0, 0.2))
+    cameras = {"front": SourceConfig(), "left": SourceConfig(), "rear": SourceConfig(hood=(visor,))}
+    config = Config(cameras=cameras, adapt=AdaptConfig(hood_auto=True))
+    names = [name for _ in with_bonnet for name in ("front", "left", "rear")]
+    seen = [frame for pair in zip(with_bonnet, without, strict=True) for frame in (*pair, pair[1])]
+    front, left, rear = Hoods(config, names, seen).over(["front", "left", "rear"])
+    assert np.array_equal(front, ~still_bonnet(with_bonnet)) and not front[bonnet].all()
+    assert left.all()
+    assert not rear[: len(rear) // 6].any() and rear[len(rear) // 4 :].all()

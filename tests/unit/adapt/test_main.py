@@ -282,10 +282,11 @@ def test_it_learns_in_both_looks(
     def train(model: Any, words: Any, frames: Any, *rest: Any, **more: Any) -> Trained:
         seen.extend(frames)
         replayed.append(more["scenes"])
-        assert torch.equal(more["valid"], half), "found in one look, not in both by turns"
+        each = half.expand(len(frames), -1, -1)
+        assert torch.equal(more["valid"], each), "found in one look, not in both by turns"
         return train_round(model, words, frames, *rest, **more)
 
-    monkeypatch.setattr("acclimate.adapt.main.valid_pixels", lambda *_: half)
+    monkeypatch.setattr("acclimate.adapt.hood.valid_pixels", lambda *_: half)
 
     monkeypatch.setattr("acclimate.adapt.main.train_round", train)
     played = play_in(tmp_path, replace(CONFIG, gate=hard), buffer_dir=str(dusk))

@@ -29,16 +29,25 @@ def verdict(
     confident: np.ndarray | None = None,
 ) -> Verdict:
     sure = np.ones(before.shape, bool) if confident is None else confident
-    return judge(before, before, after, Reference(before, sure), GATE, 3)
+    return judge(before, before, after, Reference(before, sure), GATE, 3, np.ones_like(sure))
 
 
 def test_a_jump_that_colours_alone_make_is_refused(halves: Labels) -> None:
     """What was learned is nothing; what would change on the road is everything."""
     served = np.full_like(halves, 2)
     sure = np.ones(halves.shape, bool)
-    found = judge(served, halves, halves.copy(), Reference(halves, sure), GATE, 3)
+    found = judge(served, halves, halves.copy(), Reference(halves, sure), GATE, 3, sure)
     assert [reason.split()[0] for reason in found.reasons] == ["jump_js"]
     assert found.numbers["histogram_js"] == 0
+
+
+def test_under_the_hood_nothing_counts(halves: Labels) -> None:
+    road = halves == 1
+    other = np.where(road, halves, np.uint8(2))
+    known = Reference(np.where(road, halves, np.uint8(255)), road)
+    found = judge(halves, halves, other, known, GATE, 3, road)
+    assert found.accepted
+    assert found.numbers["changed_pixels"] == found.numbers["jump_js"] == 0
 
 
 def test_an_equal_candidate_is_accepted(halves: Labels) -> None:

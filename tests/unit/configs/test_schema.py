@@ -194,8 +194,9 @@ def test_several_cameras_have_names_and_sources_of_their_own() -> None:
     assert {n: (one.url, one.policy) for n, one in config.sources.items()} == {
         "front": ("0", "auto"), "rear": ("world:", "every"),
     }  # fmt: skip
-    assert [len(polygon) for polygon in config.hoods] == [3, 3]
-    assert config.hoods[0][1] == (1.0, 0.0)
+    front, rear, once_there = (config.hood_of(name) for name in ("front", "rear", "left"))
+    assert rear == (((0.0, 0.0), (1.0, 0.0), (1.0, 0.1)),) == config.adapt.hood
+    assert front == (*rear, ((0.0, 1.0), (0.5, 0.8), (1.0, 1.0))) == once_there
     assert parse_config(to_dict(config)) == config
     assert list(parse_config({}).sources) == ["camera"]
 

@@ -34,6 +34,14 @@ def fill(buffer: FrameBuffer, count: int, start: int = 0) -> None:
         assert buffer.offer(frame(seed), SHARES, place(seed))
 
 
+def test_it_knows_which_camera_a_frame_came_from(tmp_path: Path) -> None:
+    buffer = FrameBuffer(tmp_path, BufferConfig())
+    buffer.offer(frame(0), SHARES, place(0.0), "front")
+    buffer.offer(frame(1), SHARES, place(1.0))
+    again = FrameBuffer(tmp_path, BufferConfig(), reader=True)
+    assert [entry.camera for entry in again.entries] == ["front", ""]
+
+
 def test_it_is_bounded_in_count(tmp_path: Path) -> None:
     buffer = FrameBuffer(tmp_path, BufferConfig(max_entries=5))
     fill(buffer, 12)

@@ -19,6 +19,7 @@ from acclimate.configs.source import SourceConfig
 from acclimate.errors import ConfigError, SourceError
 from acclimate.runtime import cameras
 from acclimate.runtime import main as module
+from acclimate.runtime.buffer import FrameBuffer
 from acclimate.runtime.fit import How
 from acclimate.runtime.ledger import Ledger
 from acclimate.runtime.main import Runtime
@@ -116,6 +117,8 @@ def test_two_cameras_are_served_and_written_apart(
         film = cv2.VideoCapture(str(out / name / "overlay.mp4"))
         assert film.get(cv2.CAP_PROP_FRAME_COUNT) == count
         assert (state / f"latest-{name}.jpg").is_file()
+    kept = FrameBuffer(state / "buffer", config.buffer, reader=True).entries
+    assert kept and {entry.camera for entry in kept} <= set(shown)
 
 
 def test_other_settings_count_from_the_next_frame_on(

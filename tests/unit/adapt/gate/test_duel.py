@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from acclimate.adapt.gate.duel import duel, reference, steadier
@@ -68,8 +69,22 @@ def test_what_is_hidden_counts_nowhere(ask: Any, valid: Any) -> None:
     said = reference([ask(error=0.1)], 3, hood)
     assert (said.labels[:, 24:] == NOWHERE).all()
     assert not said.confident[:, 24:].any()
-    assert said.at(hood).labels.shape == (12, 24 * 64)
     a, b = ask(error=0.1), ask(error=0.1)
     worse_below = Looks(b.labels.copy(), b.sure)
     worse_below.labels[0, :, 24:] = 0
     assert duel(worse_below, a, 3, hood, 0.9).mean == 0
+
+
+def test_each_frame_hides_what_its_camera_hides(ask: Any, valid: Any) -> None:
+    """Every other frame is of a camera that sees the bonnet."""
+    hidden = np.stack([valid] * 12)
+    hidden[::2, 24:] = False
+    said = reference([ask(error=0.1)], 3, hidden)
+    assert (said.labels[::2, 24:] == NOWHERE).all()
+    assert (said.labels[1::2, 24:] != NOWHERE).mean() > 0.9
+    a, b = ask(error=0.1), ask(error=0.1)
+    worse = Looks(b.labels.copy(), b.sure)
+    worse.labels[0, ::2, 24:] = 0
+    assert duel(worse, a, 3, hidden, 0.9).mean == 0
+    worse.labels[0, 1::2, 24:] = 0
+    assert duel(worse, a, 3, hidden, 0.9).high < 0
