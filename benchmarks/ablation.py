@@ -187,6 +187,12 @@ def summary(runs: Sequence[dict[str, Any]], options: Sequence[str]) -> dict[str,
     return found
 
 
+def worth_of(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Over streams: what labels are worth, in the mean."""
+    names = runs[0]["labels"]
+    return {n: round(float(np.mean([run["labels"][n] for run in runs])), 2) for n in names}
+
+
 def main() -> None:
     """Every option on the chosen conditions and streams."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -222,7 +228,7 @@ def measure(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
         "machine": machine(), "settings": to_dict(config), "seed": asked.seed, "dev": asked.dev,
         "options": {name: asdict(OPTIONS[name]) for name in asked.options},
         "conditions": {
-            name: {"summary": summary(rows, asked.options), "runs": rows}
+            name: {"summary": summary(rows, asked.options), "labels": worth_of(rows), "runs": rows}
             for name, rows in found.items()
         },
     }  # fmt: skip
