@@ -35,7 +35,7 @@ train-default: setup
 train-augmented: setup
 	$(BIN)/python -m acclimate.model.pretrain --augmented
 
-bench-adaptation bench-camvid: OPTIONS = --jobs $$(nproc)
+bench-ablation bench-adaptation bench-camvid: OPTIONS = --jobs $$(nproc)
 bench-%: setup
 	$(BIN)/python -m benchmarks.$* $(OPTIONS)
 
