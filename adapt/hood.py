@@ -26,31 +26,35 @@ class Hoods:
     """Which pixels of a frame count, by the camera that it came from."""
 
     def __init__(self, config: Config, cameras: Sequence[str], frames: Frames) -> None:
-        """`frames` (H, W, 3), each with the name of its camera, all in the same colours. Raises
-        ConfigError where nothing of a camera is left."""
+        """All `frames` (H, W, 3) of a round, held-out ones too, in the same colours, each with the
+        name of its camera; where there is one source all are its own, whatever it was called.
+        Raises ConfigError where nothing of a camera is left."""
+        self._only = next(iter(config.sources)) if len(config.sources) == 1 else None
         by_camera = defaultdict[str, list[NDArray[np.uint8]]](list)
         for camera, frame in zip(cameras, frames, strict=True):
-            by_camera[camera].append(frame)
+            by_camera[self._only or camera].append(frame)
         self._valid = {
-            camera: valid_pixels(replace(config.adapt, hood=config.hood_of(camera)), its)[0].numpy()
+            camera: valid_pixels(
+                replace(config.adapt, hood=config.hood_of(camera)), its, f"hood of {camera!r}"
+            )[0].numpy()
             for camera, its in by_camera.items()
         }
 
     def over(self, cameras: Sequence[str]) -> NDArray[np.bool_]:
         """(N, H, W): what counts in a frame of each of N cameras."""
-        return np.stack([self._valid[camera] for camera in cameras])
+        return np.stack([self._valid[self._only or camera] for camera in cameras])
 
 
-def valid_pixels(settings: AdaptConfig, frames: Frames) -> Tensor:
+def valid_pixels(settings: AdaptConfig, frames: Frames, name: str = "adapt.hood") -> Tensor:
     """Bool (1, H, W): False inside the hood's polygons and, if asked, where nothing ever moves.
 
-    Raises ConfigError when nothing is left to learn from.
+    Raises ConfigError, with the hood's `name`, when nothing is left to learn from.
     """
     valid = hood_mask(settings, frames[0].shape[:2])
     if settings.hood_auto:
         valid = valid & ~torch.from_numpy(still_bonnet(frames))[None]
     if not bool(valid.any()):
-        raise ConfigError(["adapt.hood: covers the whole frame; leave the road free"])
+        raise ConfigError([f"{name}: covers the whole frame; leave the road free"])
     return valid
 
 

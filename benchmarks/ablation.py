@@ -95,15 +95,17 @@ def finer(shifts: Sequence[Shift]) -> list[Shift]:
     return [Shift(shifts[0].kind, s) for s in FINER]
 
 
-def stretches(stream: int, shifts: Sequence[Shift], words: Vocabulary) -> list[Stretch]:
-    """What each round sees of one drive."""
+def stretches(
+    stream: int, shifts: Sequence[Shift], words: Vocabulary, before: int = BEFORE
+) -> list[Stretch]:
+    """What each round sees of one drive, each frame with those `before` it."""
     drive, table = Drive(stream, fps=FPS), words.from_source()
 
     def seen(index: int, shift: Shift) -> Seen:
-        """A drive's first frame has none before it but itself."""
-        nearby = [drive.frame(max(index - n, 0), shift) for n in range(BEFORE + 1)]
-        frame, *before = (np.ascontiguousarray(image) for image, _ in nearby)
-        return Seen(frame, table[nearby[0][1]], tuple(before))
+        """Before a drive's first frame there is only itself, again and again."""
+        nearby = [drive.frame(max(index - n, 0), shift) for n in range(before + 1)]
+        frame, *others = (np.ascontiguousarray(image) for image, _ in nearby)
+        return Seen(frame, table[nearby[0][1]], tuple(others))
 
     return [
         [seen(start + STRIDE * n, shift) for n in range(ROUND_FRAMES)]
@@ -147,20 +149,20 @@ def condition(
     words, known = load_vocabulary(config.model.vocabulary), load_base("default").daylight
     assert known is not None
     where, day = scenes(seeds, shifts[-1], words), scenes(seeds, Shift(), words)
-    ways = {False: stretches(stream, shifts, words), True: stretches(stream, finer(shifts), words)}
+    steep, gentle = stretches(stream, shifts, words), stretches(stream, finer(shifts), words, 0)
     coloured = in_all_colours(base, config.model.weights)
     rows = {name: tables(engine, b, where) for name, b in ({"concepts": base} | coloured).items()}
     by_day = {"concepts": tables(engine, base, day)}
     best, seconds = max(rows, key=lambda name: miou(rows[name])), {}
     for name in options:
         option, started = OPTIONS[name], time.monotonic()
-        bundle = along(config, engine, option, ways[option.finer], stream)
+        bundle = along(config, engine, option, gentle if option.finer else steep, stream)
         seconds[name] = round(time.monotonic() - started, 1)
         rows[name], by_day[name] = tables(engine, bundle, where), tables(engine, bundle, day)
         print(stream, shifts[-1].kind, name, round(miou(rows[name]), 2), flush=True)
     return {
         "stream": stream, "best_free": best, "seconds": seconds,
-        "labels": worth(engine, base, known, coloured, ways[False][-1]),
+        "labels": worth(engine, base, known, coloured, steep[-1]),
         "miou": {name: round(miou(row), 2) for name, row in rows.items()},
         "by_day": {name: round(miou(row), 2) for name, row in by_day.items()},
         "gain_95": {

@@ -66,11 +66,10 @@ class AdaptConfig:
     competes too; plain = none are moved at all (model/colour.py; a round learns in those of the
     best that is free and as it looks, by turns); `hood`: polygons of (x, y) in 0..1 of the engine's
     frame that nothing is learned from, on all cameras; `hood_auto` adds what never moves at the
-    lower edge of each;
-    `adapter_decay`: share by which B shrinks before a round, 1 = every round from the base;
-    `go_on`: what is sound but does not beat what serves is where the next round starts. A round
-    ends as diverged where one class fills more than `max_class_share` or the entropy of the
-    student's labels falls below `min_entropy` of its start.
+    lower edge of each in a dozen frames of it; `adapter_decay`: share by which B shrinks before a
+    round, 1 = every round from the base; `go_on`: what is sound but does not beat what serves is
+    where the next round starts. A round ends as diverged where one class fills more than
+    `max_class_share` or the entropy of the student's labels falls below `min_entropy` of its start.
     Cost (ours). `device` to train on, auto = a CUDA device if there is one; `precision` of its
     products, auto = bf16 or fp16 on a CUDA device and bf16 on a processor with units for it, the
     adapter and its average always fp32; `checkpointing` computes activations twice and keeps few,

@@ -83,7 +83,7 @@ ROWS: Rows = {
               new("acclimate_rollbacks_total", "reason"), kind="stacked"),
         Panel("Quarantined", "Adapters that must never serve again.",
               (("acclimate_adapters_quarantined", "adapters"),)),
-        Panel("Earned", "mIoU points of what serves over the best alternative, estimated.",
+        Panel("Earned", "mIoU points of what serves over its best alternative, estimated.",
               (("acclimate_adapter_gain", "{{bound}}"),), "none", least=None),
         Panel("Changes of words", "Within an hour, by result.",
               new("acclimate_vocabulary_changes_total", "result")),

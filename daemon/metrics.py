@@ -101,8 +101,8 @@ class Metrics:
         )
         self.gain = Known(
             Gauge, "acclimate_adapter_gain",
-            "mIoU points that what serves earned, an estimate: what was learned over the best that "
-            "is free, what is free over what served before it; NaN where it never met one.",
+            "mIoU points that what serves earned over its best alternative, an estimate: for what "
+            "was learned the best that is free, for that what served; NaN where it never met one.",
             "bound", labels.BOUNDS, r,
         )  # fmt: skip
 

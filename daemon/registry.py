@@ -74,7 +74,7 @@ class Registry:
         return manifest(self._own(name))
 
     def card(self, name: str) -> dict[str, Any] | None:
-        """What an adapter earned over the best alternative: {over, gain, low, high, confidence};
+        """What an adapter earned, and over which alternative: {over, gain, low, high, confidence};
         None for the base and for what never met one."""
         card = (self.manifest(name) or {}).get("card") or {}
         numbers = all(type(card.get(key)) in (int, float) for key in ("gain", "low", "high"))

@@ -224,6 +224,8 @@ def _encode(
 ) -> bytes:  # fmt: skip
     _, png = cv2.imencode(".png", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     file = io.BytesIO()
-    told = {"time": np.array(time.time()), "camera": np.array(camera)}
-    np.savez(file, png=png, histogram=histogram, embedding=embedding, allow_pickle=False, **told)
+    np.savez(
+        file, png=png, histogram=histogram, embedding=embedding, time=np.array(time.time()),
+        camera=np.array(camera),
+    )  # fmt: skip
     return file.getvalue()

@@ -121,3 +121,22 @@ def test_each_camera_has_its_own_bonnet() -> None:
     assert np.array_equal(front, ~still_bonnet(with_bonnet)) and not front[bonnet].all()
     assert left.all()
     assert not rear[: len(rear) // 6].any() and rear[len(rear) // 4 :].all()
+
+
+def test_one_source_has_one_bonnet_whatever_it_was_called() -> None:
+    """Entries of an earlier version have no name; a source may have got another one since."""
+    frames, bonnet = drive(31, True, "day")
+    config = Config(adapt=AdaptConfig(hood_auto=True))
+    names = ["", "camera"] * (len(frames) // 2)
+    both = Hoods(config, names, frames).over(["", "camera", "front"])
+    assert len(frames) // 2 < MIN_FRAMES
+    assert all(np.array_equal(one, ~still_bonnet(frames)) for one in both)
+    assert not both[0][bonnet].all()
+
+
+def test_a_hood_over_everything_is_told_with_its_camera() -> None:
+    frames, _ = drive(31, False, "day")
+    whole = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
+    config = Config(cameras={"front": SourceConfig(), "rear": SourceConfig(hood=(whole,))})
+    with pytest.raises(ConfigError, match="'rear'"):
+        Hoods(config, ["front", "rear"], frames[:2])

@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from acclimate.adapt.gate.contest import Contest
 from acclimate.adapt.leave import PROBES, condition
 from acclimate.adapt.lora import load_adapter, lora_tensors, new_adapter, save_adapter
 from acclimate.adapt.main import MIN_HELDOUT, NO_DATA, main
@@ -23,6 +24,7 @@ from acclimate.adapt.source import LEARNED
 from acclimate.adapt.train import Trained, train_round
 from acclimate.configs.gate import GateConfig
 from acclimate.configs.schema import Config, to_dict
+from acclimate.configs.source import SourceConfig
 from acclimate.configs.vocabulary import load_vocabulary
 from acclimate.model.load import load_base
 from acclimate.runtime.buffer import FrameBuffer
@@ -67,7 +69,8 @@ def drive_through(prepared: Path, folder: Path, shift: Shift) -> Path:
     for index in range(FRAMES):
         frame = np.ascontiguousarray(drive.frame(6 * index, shift)[0])
         seen = engine.infer(frame, base)
-        assert buffer.offer(frame, seen.histogram, seen.embedding)
+        camera = ("front", "rear")[index % 2]
+        assert buffer.offer(frame, seen.histogram, seen.embedding, camera)
     assert len(buffer.heldout(FRAMES)) >= MIN_HELDOUT
     return buffer.folder
 
@@ -270,28 +273,36 @@ def test_it_learns_in_both_looks(
     play_in: Play, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At dusk: frames as they are, and in the colours of the best that is free, by turns; beside
-    them scenes of the source in that light."""
+    them scenes of the source in that light. Of two cameras one sees a bonnet."""
     hard = replace(GateConfig(), margin=90.0, margin_dressed=90.0, margin_learned=90.0)
     dusk = drive_through(prepared, tmp_path / "dusk", Shift("night", 0.45))
     seen: list[Any] = []
     replayed: list[Any] = []
 
-    height, width = Drive(4).frame(0)[0].shape[:2]
-    half = torch.arange(width).expand(1, height, width) < width // 2
+    masks: list[Any] = []
 
     def train(model: Any, words: Any, frames: Any, *rest: Any, **more: Any) -> Trained:
         seen.extend(frames)
         replayed.append(more["scenes"])
-        each = half.expand(len(frames), -1, -1)
-        assert torch.equal(more["valid"], each), "found in one look, not in both by turns"
+        masks.append(more["valid"].numpy())
         return train_round(model, words, frames, *rest, **more)
 
-    monkeypatch.setattr("acclimate.adapt.hood.valid_pixels", lambda *_: half)
+    def contest(engine: Any, frames: Any, valid: Any, *rest: Any) -> Contest:
+        masks.append(valid)
+        return Contest(engine, frames, valid, *rest)
 
     monkeypatch.setattr("acclimate.adapt.main.train_round", train)
-    played = play_in(tmp_path, replace(CONFIG, gate=hard), buffer_dir=str(dusk))
+    monkeypatch.setattr("acclimate.adapt.main.Contest", contest)
+    below = ((0.0, 0.5), (1.0, 0.5), (1.0, 1.0), (0.0, 1.0))
+    both = {"front": SourceConfig(hood=(below,)), "rear": SourceConfig()}
+    config = replace(CONFIG, gate=hard, cameras=both)
+    played = play_in(tmp_path, config, buffer_dir=str(dusk))
     assert played.code == 0, played.said
     buffer = FrameBuffer(dusk, CONFIG.buffer, reader=True)
+    entries = buffer.heldout(hard.frames), buffer.training(CONFIG.adapt.newest)
+    for mask, those in zip(masks, entries, strict=True):
+        assert {one.camera for one in those} == set(both)
+        assert [one.mean() > 0.9 for one in mask] == [one.camera == "rear" for one in those]
     expected = [buffer.load(entry) for entry in buffer.training(CONFIG.adapt.newest)]
     np.testing.assert_array_equal(np.stack(seen[::2]), np.stack(expected[::2]))
     brighter = [one.mean() - frame.mean() for one, frame in zip(seen, expected, strict=True)]

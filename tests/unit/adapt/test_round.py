@@ -20,14 +20,14 @@ def written(path: Path, **more: object) -> Path:
     return path
 
 
-def test_hoods_of_all_cameras_are_the_rounds_own(tmp_path: Path) -> None:
+def test_each_camera_keeps_its_hood(tmp_path: Path) -> None:
     hood = [[[0, 1], [0.5, 0.8], [1, 1]]]
     config = parse_config({
         "cameras": {"front": {"hood": hood}, "rear": {"hood": hood}, "left": {}},
         "adapt": {"hood": hood},
     })  # fmt: skip
     task = read_round(written(tmp_path / "round.json", config=to_dict(config)))
-    assert len(task.config.adapt.hood) == 3
+    assert [len(task.config.hood_of(name)) for name in ("front", "left")] == [2, 1]
     assert task.learned_dir == Path("out/a1-learned")
 
 

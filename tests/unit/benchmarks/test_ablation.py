@@ -10,7 +10,16 @@ import pytest
 from acclimate.configs.adapt import AdaptConfig
 from acclimate.configs.vocabulary import load_vocabulary
 from acclimate.world import Drive, Shift
-from benchmarks.ablation import BEFORE, CONDITIONS, DRIVE, OPTIONS, finer, stretches, summary
+from benchmarks.ablation import (
+    BEFORE,
+    CONDITIONS,
+    DRIVE,
+    OPTIONS,
+    finer,
+    stretches,
+    summary,
+    worth_of,
+)
 from benchmarks.drive import FPS, STRIDE
 
 WORDS = load_vocabulary("world")
@@ -56,3 +65,11 @@ def test_gains_are_over_concepts_and_over_each_streams_best_free() -> None:
         "concepts": {"miou": 15.0}, "colours_half": {"miou": 16.0},
         "a": {"miou": 18.0, "over_concepts": 3.0, "over_best_free": 1.0, "unloading": 1.5},
     }  # fmt: skip
+
+
+def test_what_labels_are_worth_is_the_mean_over_streams() -> None:
+    runs: list[dict[str, Any]] = [
+        {"labels": {"a": 1.0, "b": 4.0}},
+        {"labels": {"a": 2.0, "b": 5.0}},
+    ]
+    assert worth_of(runs) == {"a": 1.5, "b": 4.5}

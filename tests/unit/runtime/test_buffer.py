@@ -42,6 +42,18 @@ def test_it_knows_which_camera_a_frame_came_from(tmp_path: Path) -> None:
     assert [entry.camera for entry in again.entries] == ["front", ""]
 
 
+def test_entries_of_before_cameras_had_names_stay(tmp_path: Path) -> None:
+    buffer = FrameBuffer(tmp_path, BufferConfig())
+    fill(buffer, 1)
+    path = buffer.entries[0].path
+    with np.load(path) as stored:
+        told = {name: stored[name] for name in stored if name != "camera"}
+    with path.open("wb") as file:
+        np.savez(file, **told)
+    again = FrameBuffer(tmp_path, BufferConfig())
+    assert (again.removed, [entry.camera for entry in again.entries]) == (0, [""])
+
+
 def test_it_is_bounded_in_count(tmp_path: Path) -> None:
     buffer = FrameBuffer(tmp_path, BufferConfig(max_entries=5))
     fill(buffer, 12)
