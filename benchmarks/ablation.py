@@ -15,7 +15,6 @@ import argparse
 import json
 import multiprocessing
 import tempfile
-import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
@@ -153,15 +152,14 @@ def condition(
     coloured = in_all_colours(base, config.model.weights)
     rows = {name: tables(engine, b, where) for name, b in ({"concepts": base} | coloured).items()}
     by_day = {"concepts": tables(engine, base, day)}
-    best, seconds = max(rows, key=lambda name: miou(rows[name])), {}
+    best = max(rows, key=lambda name: miou(rows[name]))
     for name in options:
-        option, started = OPTIONS[name], time.monotonic()
+        option = OPTIONS[name]
         bundle = along(config, engine, option, gentle if option.finer else steep, stream)
-        seconds[name] = round(time.monotonic() - started, 1)
         rows[name], by_day[name] = tables(engine, bundle, where), tables(engine, bundle, day)
         print(stream, shifts[-1].kind, name, round(miou(rows[name]), 2), flush=True)
     return {
-        "stream": stream, "best_free": best, "seconds": seconds,
+        "stream": stream, "best_free": best,
         "labels": worth(engine, base, known, coloured, steep[-1]),
         "miou": {name: round(miou(row), 2) for name, row in rows.items()},
         "by_day": {name: round(miou(row), 2) for name, row in by_day.items()},
