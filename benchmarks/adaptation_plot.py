@@ -93,7 +93,7 @@ def _worst(axis: Any, details: Mapping[str, Any], names: list[str]) -> None:
     for row, color in (("best_free", LINES["best_free"][1]), ("adapted", ADAPTED)):
         values = [worst_class(details[name], row) for name in names]
         if None not in values:
-            axis.plot(range(len(names)), values, ":", color=color, linewidth=1.5)  # type: ignore
+            axis.plot(range(len(names)), values, ":", color=color, linewidth=1.5)
 
 
 def _earned(axis: Any, details: Mapping[str, Any]) -> None:

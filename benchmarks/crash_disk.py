@@ -196,16 +196,16 @@ class Disk:
         self._removed("rmdir", path, dir_fd)
 
     def _removed(self, kind: str, path: Any, dir_fd: int | None) -> None:
-        def do() -> None:
-            self._real[kind](path, dir_fd=dir_fd)
-
         inside = self._inside(path, dir_fd)
-        if inside is None:
-            do()
-        elif not os.path.lexists(inside):
-            do()  # it says so itself, and changes nothing
-        else:
-            self.step(kind, lambda: (do(), self._set((inside, None))))
+        if inside is None or not os.path.lexists(inside):
+            self._real[kind](path, dir_fd=dir_fd)  # it says itself what is not there
+            return
+
+        def act() -> None:
+            self._real[kind](path, dir_fd=dir_fd)
+            self._set((inside, None))
+
+        self.step(kind, act)
 
     def _mkdir(self, path: Any, mode: int = 0o777, **named: Any) -> None:
         inside = self._inside(path)

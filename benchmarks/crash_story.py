@@ -26,7 +26,7 @@ from acclimate.daemon.events import EventLog, append
 from acclimate.daemon.registry import BASE, Registry
 from acclimate.daemon.words import by_hand, keep
 from acclimate.runtime import bundle as bundle_module
-from acclimate.runtime.bundle import write_bundle
+from acclimate.runtime.bundle import Arrays, write_bundle
 from acclimate.runtime.job import manifest, origin, words_folder
 from benchmarks.crash_disk import seen
 
@@ -220,7 +220,9 @@ def other_words() -> Vocabulary:
 
 def bundle(folder: Path, name: str, sequence: int, vocabulary: str | None, **more: Any) -> None:
     """A small one, whole, as a round leaves it."""
-    inputs = {"text": np.full((2, 2), sequence, np.float32), "string_to_class": np.eye(2, 2)}
+    inputs: Arrays = {
+        "text": np.full((2, 2), sequence, np.float32), "string_to_class": np.eye(2, 2),
+    }  # fmt: skip
     made = {
         "id": name, "sequence": sequence, "base_digest": "b", "vocabulary_digest": vocabulary,
         "condition": {"mean": [0.0], "spread": 1.0}, **more,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,7 +96,7 @@ def _covered(size: tuple[int, int], seed: int) -> Iterator[Frame]:
 
 def seen(engine: Engine, bundle: Bundle, frames: Iterator[Frame]) -> Seen:
     """What the engine says of them."""
-    rows: list[tuple[Rows, ...]] = []
+    rows: list[tuple[NDArray[np.floating[Any]], ...]] = []
     before: Grey | None = None
     for frame in frames:
         image = np.ascontiguousarray(frame)

@@ -26,7 +26,7 @@ def effect(row: Row) -> str:
 
 def counts(rows: Sequence[Row]) -> dict[str, int]:
     """How many were harmful and helpful, and how many of each were accepted."""
-    found = {}
+    found: dict[str, int] = {}
     for name in ("harmful", "helpful", "neither"):
         some = [row for row in rows if effect(row) == name]
         found |= {name: len(some), f"{name}_accepted": sum(row["accepted"] for row in some)}

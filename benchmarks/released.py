@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -302,7 +303,7 @@ class ReleasedStep:
         rest = [own[n] for n in self.names if not n.startswith(CLIP)]
         for value in (*lora, *rest):
             value.requires_grad_()
-        groups = [{"params": lora}, {"params": rest, "lr": 0.0}]
+        groups: list[dict[str, Any]] = [{"params": lora}, {"params": rest, "lr": 0.0}]
         self.optimiser = torch.optim.AdamW(groups, lr=lr, weight_decay=1e-4)
 
     def __call__(self, images: Tensor, views: Tensor) -> float:

@@ -100,7 +100,7 @@ class Renders:
             self.folder.mkdir(parents=True, exist_ok=True)
             mine = path.with_suffix(f".{os.getpid()}.tmp")
             with mine.open("wb") as file:
-                np.savez(file, **make())
+                np.savez(file, allow_pickle=False, **make())
             mine.replace(path)
         with np.load(path, allow_pickle=False) as stored:
             return {key: stored[key] for key in stored.files}
