@@ -71,9 +71,10 @@ class AdaptConfig:
     where the next round starts. A round ends as diverged where one class fills more than
     `max_class_share` or the entropy of the student's labels falls below `min_entropy` of its start.
     Cost (ours). `device` to train on, auto = a CUDA device if there is one; `precision` of its
-    products, auto = bf16 or fp16 on a CUDA device and bf16 on a processor with units for it, the
-    adapter and its average always fp32; `checkpointing` computes activations twice and keeps few,
-    and goes on by itself, then `batch` and `crop` shrink, where a step would pass `memory_mb`;
+    products, auto = bf16 or fp16 on a CUDA device and bf16 on a processor with units for it (one
+    without them is over ten times slower in bf16 than in fp32), the adapter and its average always
+    fp32; `checkpointing` computes activations twice and keeps few, and goes on by itself, then
+    `batch` and `crop` shrink, where a step would pass `memory_mb`;
     a round stands still while frames take longer to serve than `max_latency_ms` (capture to
     labels, nine in ten; 0 = no limit).
     Not offered: R's moving BatchNorm statistics and dropout while training; ours stay frozen.
