@@ -96,7 +96,7 @@ class RoundProcess:
         limit = self.settings.deadline_s
         if self.seconds - min(self.held, limit) > limit:  # held for longer, it is out of date
             still = f", {self.held:.0f} s of it held for serving" if self.held else ""
-            return self._cut("deadline", f"took longer than {limit:g} s{still}")
+            return self._cut("deadline", f"took longer than adapt.deadline_s, {limit:g} s{still}")
         if (used := self.child.memory_mb()) > self.settings.memory_mb:
             return self._cut(
                 "memory", f"used {used:.0f} MiB, {self.settings.memory_mb:g} are allowed"

@@ -6,8 +6,10 @@ linear attention (they may pass 65504), the residual stream, the softmax over st
 Types are in the graph itself, so that every library computes the same.
 
 int8 (ONNX Runtime on the processor): products with constant weights, quantised per channel; the
-other side is quantised as it comes, so that nothing needs calibration. Adapted projections are
-inputs and stay fp32, convolutions too: the patch embedding feeds the frames' index.
+other side is quantised as it comes, so that nothing needs calibration. Weights are unsigned: where
+they have a sign, processors without VNNI add products in 16 bits and cut them off (ONNX Runtime,
+quantization guide, "U8S8"). Adapted projections are inputs and stay fp32, convolutions too: the
+patch embedding feeds the frames' index.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ def convert(graph: Path, out: Path, precision: str) -> None:
         helper.set_model_props(model, {"onnx.quant.pre_process": "onnxruntime.quant"})
         quantize_dynamic(
             model, out, op_types_to_quantize=["MatMul"], per_channel=True,
-            weight_type=QuantType.QInt8, extra_options={"MatMulConstBOnly": True},
+            weight_type=QuantType.QUInt8, extra_options={"MatMulConstBOnly": True},
         )  # fmt: skip
     else:
         raise ExportError(f"the graph is fp32; {precision} is no other precision of it")

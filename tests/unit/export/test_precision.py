@@ -70,7 +70,7 @@ def test_the_default_is_far_within_tolerance(
     found = parity(graph, path)
     assert found.keys() == TOLERANCES[precision].keys()
     for name, most in TOLERANCES[precision].items():
-        assert found[name] <= most / 5, name
+        assert found[name] <= most / 4, name
     assert found["probability"] > 0
 
 
@@ -190,6 +190,15 @@ def test_int8_leaves_adapted_projections_and_convolutions(prepared: Path, tmp_pa
     assert [ops[1][op] for op in ("Conv", "ConvTranspose")] == [
         ops[0][op] for op in ("Conv", "ConvTranspose")
     ]
+
+
+def test_int8_weights_have_no_sign(prepared: Path, tmp_path: Path) -> None:
+    """With one, what comes out depends on the processor: not all add such products exactly."""
+    convert(prepared / "engine" / "model.onnx", tmp_path / "model.onnx", "int8")
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    kind = {one.name: one.data_type for one in graph.initializer}
+    products = [node for node in graph.node if node.op_type == "MatMulInteger"]
+    assert {kind[node.input[1]] for node in products} == {TensorProto.UINT8}
 
 
 def test_fp32_is_no_other_precision(prepared: Path, tmp_path: Path) -> None:
