@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,8 +100,9 @@ class Renders:
         if not path.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
             mine = path.with_suffix(f".{os.getpid()}.tmp")
+            made: dict[str, Any] = {**make()}
             with mine.open("wb") as file:
-                np.savez(file, allow_pickle=False, **make())
+                np.savez(file, **made)
             mine.replace(path)
         with np.load(path, allow_pickle=False) as stored:
             return {key: stored[key] for key in stored.files}

@@ -61,16 +61,16 @@ def emulated(model: ModelProto) -> ModelProto:
     return model
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize(("precision", "times"), [("fp16", 5), ("int8", 4)])
 def test_the_default_is_far_within_tolerance(
-    prepared: Path, tmp_path: Path, precision: str
+    prepared: Path, tmp_path: Path, precision: str, times: int
 ) -> None:
     graph, path = prepared / "engine", tmp_path / "model.onnx"
     convert(graph / "model.onnx", path, precision)
     found = parity(graph, path)
     assert found.keys() == TOLERANCES[precision].keys()
     for name, most in TOLERANCES[precision].items():
-        assert found[name] <= most / 4, name
+        assert found[name] <= most / times, name
     assert found["probability"] > 0
 
 
