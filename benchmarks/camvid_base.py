@@ -60,7 +60,6 @@ def school(
     network = base.network.train().requires_grad_(True)
     smooth = torch.optim.swa_utils.get_ema_multi_avg_fn(settings.average)
     averaged = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=smooth)
-    kept: Any = averaged.module
     optimiser = torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=0.02)
     pace = Training(steps=settings.steps, lr=settings.lr, warmup=settings.warmup)
     ways, losses = (words, without_concepts(words)), []
@@ -74,6 +73,7 @@ def school(
         optimiser.step()
         averaged.update_parameters(network)
         losses.append(round(loss.item(), 4))
+    kept: Any = averaged.module
     _save(kept, base.known, pairs, size, settings, out)
     return losses
 

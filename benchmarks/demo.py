@@ -14,6 +14,7 @@ import shutil
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from acclimate.runtime.durable import fresh_folder
 from acclimate.runtime.engine import Engine
 from acclimate.runtime.engines import open_engine
 from acclimate.world import Shift, parse_spec
+from benchmarks.peak import timed
 from benchmarks.picture import before_after
 from benchmarks.scenes import Scene, daylight, fresh_seeds, interval, miou, scenes, tables
 
@@ -87,12 +89,8 @@ def patient(config: Config, state: Path) -> Config:
     """With a deadline that rounds of a slow machine keep, too; as it is for USUAL_MS a frame."""
     engine = open_engine(state / "engine", config.serving.threads)
     base = load_bundle(state / "adapters" / "base", engine.info)
-    took = []
-    for frame in base.probe_frames:
-        started = time.perf_counter()
-        engine.infer(frame, base)
-        took.append(1000 * (time.perf_counter() - started))
-    slow = float(np.clip(np.median(took) / USUAL_MS, 1.0, MOST_PATIENT))
+    took = [timed(partial(engine.infer, frame, base)) for frame in base.probe_frames]
+    slow = float(np.clip(1000 * np.median(took) / USUAL_MS, 1.0, MOST_PATIENT))
     limit = round(slow * config.adapt.deadline_s)
     return replace(config, adapt=replace(config.adapt, deadline_s=limit))
 
