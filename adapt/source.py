@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -78,14 +79,20 @@ def _scenes(config: Config, words: Vocabulary, size: Size, seeds: range) -> Scen
         evenly = np.linspace(0, len(pairs) - 1, min(len(seeds), len(pairs))).round().astype(int)
         found = [_read(pairs[i], words, size, config.serving.fit) for i in evenly]
     elif config.model.weights in (None, *EMBEDDED) and (to_ours != IGNORE).any():
-        drawn = [Drive(seed, size).frame(AT) for seed in seeds]
-        found = [(frame, to_ours[labels]) for frame, labels in drawn]
+        found = [(frame, to_ours[labels]) for frame, labels in (_drawn(s, size) for s in seeds)]
     else:
         return None
     frames, labels = (np.stack(one) for one in zip(*found, strict=True))
     if (labels == IGNORE).all():
         raise SourceError(f"{config.model.source_dir}: no pixel of its labels/ is of a class")
     return Scenes(frames, labels)
+
+
+@lru_cache(len(JUDGED) + len(LEARNED))
+def _drawn(seed: int, size: Size) -> tuple[Frame, Frame]:
+    """A scene of the embedded bases' world, drawn once for all rounds of a process; don't write to
+    it."""
+    return Drive(seed, size).frame(AT)
 
 
 def _part(folder: Path, judging: bool) -> Sequence[Pair]:

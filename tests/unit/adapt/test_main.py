@@ -37,10 +37,11 @@ from acclimate.world import Drive, Shift
 FRAMES = 30
 CONFIG = replace(
     Config(),
-    adapt=replace(Config().adapt, steps=2, min_frames=8, newest=8, deadline_s=600),
+    adapt=replace(Config().adapt, steps=2, min_frames=8, newest=8, deadline_s=600, threads=2),
     buffer=replace(Config().buffer, heldout_share=0.35, novelty=0.0),
     gate=GateConfig(contest="not_worse", max_duel_loss=5.0),  # two steps earn nothing
 )
+PLAIN = replace(CONFIG, adapt=replace(CONFIG.adapt, colour="plain"))  # one champion, not a handful
 
 
 @dataclass(frozen=True)
@@ -183,6 +184,9 @@ def test_the_next_round_starts_from_the_accepted_adapter(
     again = play(id="a2", parent_dir=str(accepted.folder))
     assert (again.code, again.said[-1]["event"]) == (0, "verdict"), again.said
     assert opened == [accepted.folder / ADAPTER]
+    made = json.loads((again.folder / "manifest.json").read_text())["training"]
+    assert (made["steps"], made["age"]) == (2, 4), "it counts the steps since the base"
+    assert made["distance"] > 0
 
 
 def test_a_sabotaged_adapter_is_refused_and_leaves_nothing(play: Play, sabotaged: Path) -> None:
@@ -195,14 +199,14 @@ def test_a_sabotaged_adapter_is_refused_and_leaves_nothing(play: Play, sabotaged
 
 
 def test_a_round_that_blows_up_is_refused_or_told(play: Play) -> None:
-    wild = play(replace(CONFIG, adapt=replace(CONFIG.adapt, lr=1e6, steps=4)))
+    wild = play(replace(PLAIN, adapt=replace(PLAIN.adapt, lr=1e6, steps=4)))
     assert wild.code == 1 or not wild.said[-1]["accepted"]
     assert list(wild.folder.parent.iterdir()) == []
 
 
 def test_frozen_leaves_its_parent_as_it_is(play: Play, prepared: Path) -> None:
     """Words, projections and colours: so that the whole path is measured without a gain."""
-    frozen = play(replace(CONFIG, adapt=replace(CONFIG.adapt, strategy="frozen", colour="plain")))
+    frozen = play(replace(PLAIN, adapt=replace(PLAIN.adapt, strategy="frozen")))
     assert (frozen.code, frozen.said[-1]["accepted"]) == (0, True), frozen.said
     assert frozen.said[-1]["numbers"]["changed_pixels"] == 0
     engine = open_engine(prepared / "engine", name="onnxruntime-cpu")
@@ -247,7 +251,7 @@ def test_at_dusk_colours_win_where_nothing_was_learned(
 def test_what_is_sound_but_not_better_is_where_the_next_round_starts(
     play: Play, prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = replace(CONFIG, gate=replace(GateConfig(), margin_learned=50.0, margin_dressed=50.0))
+    asked = replace(PLAIN, gate=replace(GateConfig(), margin_learned=50.0, margin_dressed=50.0))
     first = play(asked)
     said = first.said[-1]
     assert (said["accepted"], said["sound"], said["candidate"]) == (False, True, None), said
@@ -323,7 +327,7 @@ def test_a_bundle_tells_what_it_said(accepted: Played, prepared: Path) -> None:
 def test_it_tells_what_it_said_of_whole_frames(play: Play) -> None:
     """Probation compares with what is served, under the hood too: here a visor's, over the sky."""
     visor = ((0.0, 0.0), (1.0, 0.0), (1.0, 0.4), (0.0, 0.4))
-    played = play(replace(CONFIG, adapt=replace(CONFIG.adapt, hood=(visor,))))
+    played = play(replace(PLAIN, adapt=replace(PLAIN.adapt, hood=(visor,))))
     assert played.code == 0, played.said[-1]
     made = json.loads((played.folder / "manifest.json").read_text())
     assert made["shares"][load_vocabulary("world").names.index("sky")] > 0.05
@@ -341,26 +345,19 @@ def test_a_verdict_tells_what_informs(accepted: Played) -> None:
 
 def test_a_collapse_is_told_with_its_number(play: Play) -> None:
     """A bound below what any street shows: the round ends at the first full window."""
-    low = replace(CONFIG.adapt, steps=20, max_class_share=0.01)
-    ended = play(replace(CONFIG, adapt=low))
+    low = replace(PLAIN.adapt, steps=20, max_class_share=0.01)
+    ended = play(replace(PLAIN, adapt=low))
     assert ended.code == 1
     assert len(ended.said) == 8
     assert "collapsed at step 8" in ended.said[-1]["message"]
     assert list(ended.folder.parent.iterdir()) == []
 
 
-def test_rounds_count_the_steps_since_the_base(accepted: Played, play: Play) -> None:
-    again = play(id="a2", parent_dir=str(accepted.folder))
-    made = json.loads((again.folder / "manifest.json").read_text())["training"]
-    assert (made["steps"], made["age"]) == (2, 4)
-    assert made["distance"] > 0
-
-
 def test_the_gate_looks_past_the_hood(play: Play, sabotaged: Path) -> None:
     """A mad adapter is judged on what is left: fewer pixels, another number, refused still."""
     lower = ((0.0, 0.5), (1.0, 0.5), (1.0, 1.0), (0.0, 1.0))
-    half = replace(CONFIG, adapt=replace(CONFIG.adapt, hood=(lower,)))
-    whole, upper = (play(c, mode="validate", adapter_dir=str(sabotaged)) for c in (CONFIG, half))
+    half = replace(PLAIN, adapt=replace(PLAIN.adapt, hood=(lower,)))
+    whole, upper = (play(c, mode="validate", adapter_dir=str(sabotaged)) for c in (PLAIN, half))
     assert not upper.said[-1]["accepted"]
     numbers = [p.said[-1]["numbers"]["changed_pixels"] for p in (whole, upper)]
     assert numbers[0] != numbers[1]
@@ -376,7 +373,7 @@ def test_labels_of_yours_are_read_class_by_class(
         image, truth = Drive(5).frame(40 * index)
         cv2.imwrite(str(folder / "images" / f"{index}.png"), image[..., ::-1])
         cv2.imwrite(str(folder / "labels" / f"{index}.png"), table[truth])
-    asked = replace(CONFIG, gate=replace(CONFIG.gate, labelled_dir=str(folder)))
+    asked = replace(PLAIN, gate=replace(PLAIN.gate, labelled_dir=str(folder)))
     verdict = play(asked, mode="validate", adapter_dir=str(sabotaged)).said[-1]
     assert not verdict["accepted"]
     assert verdict["numbers"]["labelled_drop"] > 3
