@@ -54,6 +54,7 @@ from acclimate.model.load import BaseModel, load_base
 from acclimate.model.projections import merged_projections
 from acclimate.runtime.buffer import Entry, FrameBuffer
 from acclimate.runtime.bundle import ADAPTER, Arrays, Bundle, load_bundle
+from acclimate.runtime.datasets import find_own
 from acclimate.runtime.engine import Engine
 from acclimate.runtime.engines import open_engine
 from acclimate.runtime.evaluate import evaluate
@@ -120,6 +121,7 @@ def hold(
     """Everything that is free to serve, asked about the held-out frames, and what of each camera's
     frames counts."""
     started, frames = time.monotonic(), [frame for _, frame in training]
+    own_labels = _labelled(task, engine, vocabulary)
     good = earlier(task.good, engine.info, vocabulary.digest)
     here = np.mean([entry.embedding for entry, _ in training], 0)
     past = elsewhere(good, here)
@@ -141,7 +143,7 @@ def hold(
         remembered([one.bundle for one in past], [one.folder for one in past],
                    task.config.gate.memory_frames),
         source_lesson(contest.base.bundle, source),
-        _labelled(task, engine, vocabulary), vocabulary.names,
+        own_labels, vocabulary.names,
         [i for i, one in enumerate(vocabulary.classes) if one.safety],
         Reporter(contest, base, vocabulary.strings, [entry.sequence for entry, _ in heldout]),
         time.monotonic() - started,
@@ -161,6 +163,7 @@ def _labelled(
     if task.config.gate.labelled_dir is None:
         return None
     folder = Path(task.config.gate.labelled_dir)
+    find_own(folder)  # what is missing is told before a minute is spent
     return lambda bundle: evaluate(
         engine, bundle, labelled(folder, words), task.config.serving.fit
     )  # fmt: skip
