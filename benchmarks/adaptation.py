@@ -41,8 +41,7 @@ NOTES = (
     "papers: warm-up and rates of the presets are as published. Baselines have our optimiser, no "
     "colours and no watch; RDumb's reset is shortened to the streams.",
     "A round at every segment's end, also where drift would not ask for one; no probation. All "
-    "of its steps are taken, however long that is: adapt.deadline_s, 75 s as it comes, would end "
-    "rounds of slow machines earlier.",
+    "of its steps are taken, however long that is: there is no adapt.deadline_s.",
 )
 
 

@@ -135,7 +135,7 @@ class AdaptConfig:
     min_entropy: float = 0.5
     min_frames: int = 24
     newest: int = 48
-    deadline_s: float = 75.0
+    deadline_s: float = 300.0
     memory_mb: float = 3000.0
     cooldown_s: float = 5.0
     max_latency_ms: float = 0.0

@@ -64,7 +64,7 @@ def test_kill_9_of_a_daemon_takes_a_held_round_along(
     def trains() -> bool:
         return " step " in (doing := read_status(daemon.state)["doing"]) and " step 0 " not in doing
 
-    wait_until(trains, 120, "a step")
+    wait_until(trains, 300, "a step")
     os.kill(adapt, signal.SIGSTOP)
     killed(daemon, adapt, daemon.child("acclimate.runtime.main"))
 

@@ -51,7 +51,7 @@ class Daemon:
         rows = map(json.loads, path.read_text().splitlines()) if path.exists() else ()
         return [row for row in rows if row["event"] == kind]
 
-    def wait(self, kind: str, count: int = 1, seconds: float = 90) -> list[dict[str, Any]]:
+    def wait(self, kind: str, count: int = 1, seconds: float = 300) -> list[dict[str, Any]]:
         """The first `count` events of a kind; fails when the daemon ends before or time is up."""
 
         def seen() -> bool:
