@@ -383,7 +383,10 @@ def test_labels_of_yours_are_read_class_by_class(
     assert any(reason.startswith("labelled_drop") for reason in verdict["reasons"])
 
 
-def test_a_missing_labelled_folder_is_named(play: Play, sabotaged: Path, tmp_path: Path) -> None:
+def test_a_missing_labelled_folder_is_named_before_anybody_is_asked(
+    play: Play, sabotaged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("acclimate.adapt.main.Contest", None)
     asked = replace(CONFIG, gate=replace(CONFIG.gate, labelled_dir=str(tmp_path / "labelled")))
     played = play(asked, mode="validate", adapter_dir=str(sabotaged))
     assert played.code == 1
